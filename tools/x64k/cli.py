@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line: `x64k VERB ...`.
+
+A verb is a module with add_parser(subparsers), which returns its parser, and
+run(args), which returns the exit status.  What follows `--` is not parsed:
+it is in args.rest."""
+
+import argparse
+import importlib
+import importlib.util
+import signal
+import sys
+
+from x64k import ui
+
+# Verb -> module, in the order of --help.
+VERBS = {
+    "setup": "x64k.host",
+    "build": "x64k.build",
+    "test": "x64k.check",
+    "demo": "x64k.demo",
+    "boot": "x64k.boot",
+    "compare": "x64k.compare",
+    "qemu": "x64k.qemu",
+    "refresh-patches": "x64k.patches",
+    "clean": "x64k.clean",
+    "meson": "x64k.meson",
+}
+TAKES_REST = {"boot", "compare", "qemu", "meson"}
+
+EPILOG = """\
+`x64k VERB --help` explains a verb.  Every verb first does what it needs:
+`x64k demo` on a fresh machine installs, fetches, builds, and then runs.
+
+exit status: 0 done, 1 tests failed, 2 wrong usage, 125 x64k failed,
+130 interrupted; boot and compare document theirs.
+"""
+
+
+class ShowVersion(argparse.Action):
+    """Imported late, so that plain verbs start fast."""
+
+    def __init__(self, option_strings, dest, **_):
+        super().__init__(option_strings, dest, nargs=0,
+                         help="show the versions and sha256 of everything")
+
+    def __call__(self, parser, *_):
+        from x64k import versions
+        print(versions.report())
+        parser.exit(0)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="x64k", epilog=EPILOG,
+        description="A virtual x86 processor with native 64 KB pages.",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action=ShowVersion)
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB",
+                                       required=True)
+    for verb, name in VERBS.items():
+        if importlib.util.find_spec(name):
+            module = importlib.import_module(name)
+            module.add_parser(subparsers).set_defaults(module=module)
+    return parser
+
+
+def _stop(signum: int, _frame) -> None:
+    # Other ways to be asked to stop clean up as Ctrl-C does.
+    raise KeyboardInterrupt(signum)
+
+
+def main(argv: list[str]) -> int:
+    rest: list[str] = []
+    has_rest = "--" in argv
+    if has_rest:
+        cut = argv.index("--")
+        argv, rest = argv[:cut], argv[cut + 1:]
+
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if has_rest and args.verb not in TAKES_REST:
+        parser.error(f"{args.verb} takes nothing after --")
+    args.rest = rest
+
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGHUP, _stop)
+    try:
+        return args.module.run(args)
+    except ui.X64kError as error:
+        print(f"x64k: error: {error}", file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt as stop:
+        print("\nx64k: interrupted; the same command continues from here",
+              file=sys.stderr)
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    except BrokenPipeError:
+        # The reader of our output has gone: nothing left to tell it.
+        sys.stderr.close()
+        return 128 + signal.SIGPIPE
