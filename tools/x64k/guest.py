@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Starts a guest, follows it, and brings back its report.
+
+The guest never waits for the host: both serial ports write into files which
+are followed from here, so how fast the host reads cannot change what the
+guest does.  docs/guest.md describes the protocol with the guest's init."""
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from x64k import cpio, paths, ui
+
+PANIC, TIMEOUT, FAILED = 123, 124, 125
+
+FOLIOS_64K = "thp_anon=64K:always"
+
+
+@dataclass(frozen=True)
+class Mode:
+    append: str     # kernel line
+    cpu: str        # CPU properties
+    meaning: str
+
+
+MODES = {
+    "4k": Mode("", "", "4 KB pages only"),
+    "emulated": Mode(FOLIOS_64K, "", "64 KB folios on plain 4 KB hardware"),
+    "contig": Mode(FOLIOS_64K, ",x64k-contig=on",
+                   "64 KB folios, contiguity hint on"),
+}
+
+# oops=panic: a guest that is no longer right must not go on to be measured.
+# norandmaps: equal addresses in all modes, so that counts can be compared.
+KERNEL_LINE = ("console=ttyS0 panic=-1 oops=panic norandmaps "
+               "transparent_hugepage=never")
+
+KERNEL_COMPLAINTS = re.compile(
+    r"WARNING:|BUG:|Oops:|general protection fault|Call Trace|"
+    r"(?:soft|hard) lockup|detected stalls|Bad page|Kernel panic")
+
+
+@dataclass
+class Machine:
+    mode: str
+    tlb: str = "off"
+    mem: str = "512M"
+    cpus: int = 1
+    kernel: Path | None = None
+    append: str = ""
+    timeout: float = 600.0
+    icount: bool = False
+    seed: int = 1
+
+    def command(self, initrd: Path, ports: list[str]) -> list[str]:
+        """The emulator's command line, without a run's own details."""
+        mode = MODES[self.mode]
+        tlb = "" if self.tlb == "off" else f",hwtlb={self.tlb}"
+        line = " ".join(filter(None, (KERNEL_LINE, mode.append, self.append)))
+        command = [
+            *emulator(), "-nodefaults", "-no-user-config", "-display", "none",
+            "-no-reboot", "-machine", "pc", "-accel", "tcg",
+            "-cpu", f"max{tlb}{mode.cpu}",
+            "-smp", str(self.cpus), "-m", self.mem,
+            "-kernel", str(self.kernel or paths.VMLINUX),
+            "-initrd", str(initrd), "-append", line, *ports]
+        if tlb:
+            command += ["-device", "hwtlb-pci"]
+        if self.icount:
+            # Time is the number of instructions, and so is everything that
+            # follows from it.
+            command += ["-icount", "shift=0,sleep=off",
+                        "-rtc", "base=2026-01-01T00:00:00,clock=vm",
+                        "-seed", str(self.seed)]
+        return command
+
+
+@dataclass
+class Outcome:
+    results: list[dict[str, Any]]   # one report of tlbstat for each command
+    console: Path
+    host_s: float                   # from power-on to power-off
+    complaints: list[str] = field(default_factory=list)
+
+
+def emulator() -> list[str]:
+    """X64K_QEMU may name another emulator, with options of its own."""
+    if named := os.environ.get("X64K_QEMU"):
+        return shlex.split(named)
+    return [str(paths.QEMU)]
+
+
+def tail(text: str, lines: int = 8) -> str:
+    kept = [line for line in text.splitlines() if line.strip()][-lines:]
+    return "".join(f"\n    {line}" for line in kept)
+
+
+def write_initrd(out: Path, mode: str, commands: list[list[bytes]]) -> None:
+    """The initramfs, followed by an archive with what this run shall do."""
+    if not paths.INITRAMFS.exists():
+        raise ui.X64kError(f"no guest image at {paths.INITRAMFS}; "
+                           "`x64k build` makes it")
+    with out.open("wb") as image:
+        image.write(paths.INITRAMFS.read_bytes())
+        archive = cpio.Archive(image)
+        archive.file("x64k/mode", mode.encode() + b"\n")
+        for number, argv in enumerate(commands):
+            data = b"".join(word + b"\0" for word in argv)
+            archive.file(f"x64k/commands/{number:03}/argv", data)
+        archive.finish()
+
+
+_runs = itertools.count()
+
+
+def log_path(mode: str) -> Path:
+    paths.LOGS.mkdir(parents=True, exist_ok=True)
+    now = time.strftime("%Y%m%d-%H%M%S")
+    return paths.LOGS / f"guest-{now}-{os.getpid()}-{next(_runs)}-{mode}.log"
+
+
+def parse_report(console: str) -> list[dict[str, Any]] | None:
+    """What the guest reported, or None if it never came to that."""
+    text = console.replace("\r", "")
+    begin = re.search(r"^x64k-report begin (\d+) ([0-9a-f]{64})\n", text,
+                      re.MULTILINE)
+    if not begin:
+        return None
+    payload = text[begin.end():].encode()[:int(begin[1])]
+    if hashlib.sha256(payload).hexdigest() != begin[2]:
+        return None
+    return json.loads(payload)
+
+
+class Emulator:
+    """A running emulator that ends with us, however we end."""
+
+    def __init__(self, command: list[str], errors: Path, own_group: bool):
+        # setpriv: even a kill -9 of this process takes the emulator along.
+        # Its own process group: Ctrl-C is for us, who then end it in order.
+        try:
+            with errors.open("wb") as stderr:
+                self.process = subprocess.Popen(
+                    ["setpriv", "--pdeathsig", "KILL", "--", *command],
+                    stdin=subprocess.DEVNULL if own_group else None,
+                    stdout=stderr if own_group else None, stderr=stderr,
+                    process_group=0 if own_group else None)
+        except FileNotFoundError as error:
+            raise ui.X64kError(f"cannot run {error.filename}") from error
+        self.errors = errors
+
+    def __enter__(self) -> "Emulator":
+        return self
+
+    def __exit__(self, *_) -> None:
+        # A second Ctrl-C must not cut this short.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            if self.process.poll() is None:
+                self.process.kill()
+            self.process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def check_kernel(machine: Machine) -> None:
+    kernel = machine.kernel or paths.VMLINUX
+    if not kernel.is_file():
+        raise ui.X64kError(f"no guest kernel at {kernel}")
+
+
+def explain(machine: Machine, console: Path, errors: Path,
+            status: int | None) -> ui.X64kError:
+    """Why there is no report."""
+    text = console.read_text(errors="replace") if console.exists() else ""
+    said = errors.read_text(errors="replace").strip()
+    where = f"console log: {console}"
+    if panic := re.search(r"Kernel panic - not syncing.*", text):
+        return ui.X64kError(f"guest kernel panic: {panic[0].strip()}\n"
+                            f"  {where}", PANIC)
+    if status is None:
+        return ui.X64kError(
+            f"the guest did not end within {machine.timeout:g} s; it last "
+            f"said:{tail(text)}\n  {where}", TIMEOUT)
+    if error := re.search(r"^x64k-error: (.*)", text, re.MULTILINE):
+        return ui.X64kError(f"guest: {error[1].strip()}\n  {where}", FAILED)
+    if status:
+        how = f"status {status}" if status > 0 else f"signal {-status}"
+        return ui.X64kError(f"the emulator failed ({how}):{tail(said)}\n"
+                            f"  {where}", FAILED)
+    return ui.X64kError("the guest stopped without a report; it last said:"
+                        f"{tail(text)}\n  {where}", FAILED)
+
+
+def run(machine: Machine, commands: list[list[bytes]],
+        sink: Callable[[bytes], None]) -> Outcome:
+    """Boots, runs COMMANDS one after the other, and powers off.  What they
+    write goes to SINK as it comes."""
+    check_kernel(machine)
+    console = log_path(machine.mode)
+    with tempfile.TemporaryDirectory(prefix="x64k-") as folder:
+        initrd, output, errors = (Path(folder, name) for name in
+                                  ("initrd", "output", "errors"))
+        write_initrd(initrd, machine.mode, commands)
+        output.touch()
+        ports = []
+        for name, path in (("console", console), ("output", output)):
+            # A comma is doubled in QEMU's options.
+            shown = str(path).replace(",", ",,")
+            ports += ["-chardev", f"file,id={name},path={shown}",
+                      "-serial", f"chardev:{name}"]
+        start = time.monotonic()
+        with Emulator(machine.command(initrd, ports), errors, True) as qemu, \
+                output.open("rb") as stream:
+            status = None
+            while time.monotonic() - start < machine.timeout:
+                status = qemu.process.poll()
+                if data := stream.read():
+                    sink(data)
+                if status is not None:
+                    break
+                time.sleep(0.02)
+        host_s = time.monotonic() - start
+
+        text = console.read_text(errors="replace") if console.exists() else ""
+        results = parse_report(text)
+        if status != 0 or results is None:
+            raise explain(machine, console, errors, status)
+        return Outcome(results, console, host_s, complaints(text))
+
+
+def complaints(console: str) -> list[str]:
+    return [line.strip() for line in console.splitlines()
+            if KERNEL_COMPLAINTS.search(line)]
+
+
+def shell(machine: Machine) -> int:
+    """A shell on the console, which is our terminal."""
+    check_kernel(machine)
+    console = log_path(machine.mode)
+    terminal = sys.stdin.isatty()
+    saved = termios.tcgetattr(0) if terminal else None
+    with tempfile.TemporaryDirectory(prefix="x64k-") as folder:
+        initrd, errors = Path(folder, "initrd"), Path(folder, "errors")
+        write_initrd(initrd, machine.mode, [])
+        log = str(console).replace(",", ",,")
+        ports = ["-chardev", f"stdio,id=console,mux=on,signal=off,logfile={log}",
+                 "-serial", "chardev:console", "-mon", "chardev=console"]
+        if terminal:
+            ui.info("Ctrl-A x ends the machine, Ctrl-A h tells more")
+        try:
+            with Emulator(machine.command(initrd, ports), errors,
+                          False) as qemu:
+                try:
+                    status = qemu.process.wait(
+                        None if terminal else machine.timeout)
+                except subprocess.TimeoutExpired:
+                    status = None
+        finally:
+            if saved:
+                termios.tcsetattr(0, termios.TCSADRAIN, saved)
+        text = console.read_text(errors="replace") if console.exists() else ""
+        if status or status is None or "Kernel panic" in text:
+            raise explain(machine, console, errors, status)
+    return 0
+
+
+# Options that boot, compare and demo share.
+
+def valid_mode(text: str) -> str:
+    if text in MODES:
+        return text
+    later = ("native comes with the leaf-table guest kernel, not yet; "
+             if text == "native" else f"unknown mode '{text}'; ")
+    raise argparse.ArgumentTypeError(
+        f"{later}the modes are {', '.join(MODES)}")
+
+
+def valid_mem(text: str) -> str:
+    if re.fullmatch(r"[1-9]\d*[MG]?", text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"'{text}' is not a memory size such as 512M or 2G")
+
+
+def positive(kind: type) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            if (value := kind(text)) > 0:
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    return convert
+
+
+def add_options(parser: argparse.ArgumentParser, tlb: str) -> None:
+    parser.add_argument("--tlb", metavar="PRESET", default=tlb,
+                        help="TLB model: skylake or off (default %(default)s)")
+    parser.add_argument("--mem", metavar="N", type=valid_mem, default="512M",
+                        help="memory of the guest (default %(default)s)")
+    parser.add_argument("--kernel", metavar="PATH", type=Path,
+                        help="boot this kernel instead of ours")
+    parser.add_argument("--append", metavar="STRING", default="",
+                        help="more for the kernel command line")
+    parser.add_argument("--timeout", metavar="S", type=positive(float),
+                        default=600.0, help="give up after S seconds "
+                        "(default %(default)g)")
+    parser.add_argument("--icount", action="store_true",
+                        help="deterministic: time is the instruction count, "
+                        "so that two runs count the same")
+
+
+def machine_of(args: argparse.Namespace, mode: str) -> Machine:
+    cpus = getattr(args, "cpus", 1)
+    if args.icount and cpus > 1:
+        raise ui.X64kError("--icount needs a single CPU", 2)
+    return Machine(mode, args.tlb, args.mem, cpus, args.kernel, args.append,
+                   args.timeout, args.icount)
+
+
+def command_of(args: argparse.Namespace) -> list[bytes]:
+    return [os.fsencode(word) for word in args.rest]
