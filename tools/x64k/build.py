@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""x64k build, and what every other verb has built before it begins.
+
+Meson owns the graph (meson.build); its slow targets are x64k.steps."""
+
+import argparse
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from x64k import host, meson, proc, sources, trees, ui, versions
+from x64k.paths import BUILD, CACHE, LOGS, MESON, QEMU, ROOT, shown
+
+# What verbs ask for -> targets of meson.build.
+GROUPS = {
+    "qemu": ["qemu"],
+    "stock": ["qemu-stock"],
+    "qtest": ["qtest"],
+    "guest": ["guest"],
+    "trees": ["qemu-src", "linux-src"],
+    "unit": ["all"],
+}
+LOCK_PATIENCE_S = 10
+FAILURE = LOGS / "failure"      # a step's error, for us to print once
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every verb that builds."""
+    group = parser.add_argument_group("building")
+    group.add_argument("--yes", action="store_true",
+                       help="install missing packages without asking")
+    for up in (trees.QEMU, trees.LINUX):
+        group.add_argument(
+            f"--{up.name}-source", metavar="PATH",
+            help=f"build {up.title} from this tarball or tree, from now on; "
+            "`debian` goes back to Debian's")
+
+
+def remember_sources(args: argparse.Namespace) -> None:
+    for up in (trees.QEMU, trees.LINUX):
+        if not (path := getattr(args, f"{up.name}_source", None)):
+            continue
+        chosen = None if path == "debian" else str(Path(path).absolute())
+        if chosen:
+            sources.local_source(Path(chosen))      # complains if not there
+        versions.record(f"{up.name}_source", chosen, trees.CONFIG)
+
+
+@contextmanager
+def lock() -> Iterator[None]:
+    """One build at a time in one checkout."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / ".lock").open("a+") as file:
+        begin = time.monotonic()
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - begin > LOCK_PATIENCE_S:
+                    file.seek(0)
+                    raise ui.X64kError(
+                        f"process {file.read().strip()} is building in "
+                        f"{shown(BUILD)}; wait for it, or end it") from None
+                time.sleep(0.2)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def layout() -> str:
+    """What meson.build asks the file system for: if it changes, Meson must
+    configure anew."""
+    optional = ("tests/unit", "tests/guest", "guest-images")
+    found = [name for name in optional if (ROOT / name / "meson.build").exists()]
+    return "\n".join([*found, *qtests(), *tool_tests(), ""])
+
+
+def qtests() -> list[str]:
+    """The names of our qtests."""
+    return sorted(path.stem for prefix in ("x64k", "hwtlb") for path in
+                  (ROOT / "tests/qtest").glob(f"{prefix}*-test.c"))
+
+
+def tool_tests() -> list[str]:
+    return sorted(path.name for path in (ROOT / "tests/tools").glob("test_*.py"))
+
+
+def configure() -> None:
+    wanted = layout()
+    stamp = MESON / "x64k-layout"
+    if (stamp.exists() and stamp.read_text() == wanted
+            and (MESON / "build.ninja").exists()):
+        return
+    again = ["--reconfigure"] if (MESON / "build.ninja").exists() else []
+    proc.logged([*meson.command(), "setup", *again, MESON, ROOT], "meson",
+                "Configuring", env=meson.environment(), detail="")
+    stamp.write_text(wanted)
+
+
+def ninja(targets: list[str]) -> None:
+    """Steps talk to the terminal; what ninja itself says goes to a log."""
+    FAILURE.unlink(missing_ok=True)
+    log = LOGS / "build.log"
+    with log.open("wb") as file:
+        status = proc.call(["ninja", "-C", MESON, *targets], stdout=file,
+                           env=meson.environment())
+    if status:
+        if FAILURE.exists():
+            raise ui.X64kError(FAILURE.read_text().strip())
+        raise proc.failure("the build", log)
+
+
+def first_build() -> bool:
+    return not QEMU.exists()
+
+
+def ensure(args: argparse.Namespace, *groups: str) -> None:
+    """Installs, fetches and builds what GROUPS need, and is not there."""
+    if os.environ.get("X64K_BUILT"):
+        return      # under `x64k test`, which has built everything
+    host.ensure(getattr(args, "yes", False))
+    with lock():
+        if first_build():
+            sources.check_space()
+            ui.info("the first build takes about ten minutes and 6 GB in "
+                    f"{shown(BUILD)}; downloads are kept in {CACHE}")
+        LOGS.mkdir(parents=True, exist_ok=True)
+        remember_sources(args)
+        if getattr(args, "update", False):
+            update()
+        configure()
+        if targets := [name for group in groups for name in GROUPS[group]]:
+            ninja(targets)
+
+
+def update() -> None:
+    sources.update()
+    sources.forget_debs()
+    for up in (trees.QEMU, trees.LINUX):
+        if trees.named_source(up) is None:
+            trees.ensure(up, fresh=True)
+
+
+def add_parser(subparsers) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "build", help="build the emulator, the guest kernel and its programs",
+        description="Installs what is missing, fetches the sources, applies "
+        "the patches, and builds both emulators and the guest; what is up to "
+        "date is left alone. The versions stay as they are until --update.")
+    add_options(parser)
+    parser.add_argument("--update", action="store_true",
+                        help="look for newer point releases of the sources")
+    parser.add_argument(
+        "what", nargs="*", choices=[[], *GROUPS], metavar="WHAT",
+        help="only this: " + ", ".join(GROUPS) + " (default: all)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    ensure(args, *(args.what or ("qemu", "guest", "qtest", "stock", "unit")))
+    ui.info("up to date")
+    return 0

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""x64k setup: the Debian packages that the build needs."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+
+from x64k import ui
+
+# Package -> why.  To need another one, add a line.
+PACKAGES = {
+    "bc": "Linux build",
+    "binutils": "linker",
+    "bison": "QEMU and Linux build",
+    "ca-certificates": "https mirrors",
+    "ccache": "fast rebuilds",
+    "cpio": "guest images",
+    "debian-archive-keyring": "verifies what is downloaded",
+    "dpkg-dev": "unpacks QEMU with Debian's patches",
+    "flex": "QEMU and Linux build",
+    "gcc": "compiler",
+    "git": "patch queues",
+    "ipxe-qemu": "firmware of network cards",
+    "libc6-dev": "compiler",
+    "libelf-dev": "Linux build (objtool)",
+    "libfdt-dev": "QEMU library",
+    "libglib2.0-dev": "QEMU library",
+    "libpixman-1-dev": "QEMU library",
+    "libssl-dev": "Linux build",
+    "make": "Linux build",
+    "ninja-build": "QEMU build",
+    "patch": "Debian's QEMU patches",
+    "perl": "Linux build, style checks of patches",
+    "pkg-config": "finds libraries",
+    "python3-venv": "QEMU build",
+    "qemu-system-data": "firmware: PVH and linuxboot option ROMs",
+    "seabios": "firmware: the BIOS",
+    "util-linux": "setpriv",
+    "xz-utils": "unpacks sources",
+    "zlib1g-dev": "QEMU library",
+}
+
+APT_ENV = {"DEBIAN_FRONTEND": "noninteractive"}
+
+
+def missing() -> list[str]:
+    if not shutil.which("dpkg-query"):
+        if all(map(shutil.which, ("gcc", "ninja", "git", "pkg-config"))):
+            return []       # someone has provided for another distribution
+        raise ui.X64kError(
+            "this is not a Debian machine. Install the equivalents of\n  "
+            + " ".join(PACKAGES) + "\n"
+            "and name the sources by --qemu-source and --linux-source "
+            "(docs/building.md)")
+    # Provides: as pkgconf does for pkg-config, counts as installed.
+    listing = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Provides}\n"],
+        capture_output=True, text=True, check=True).stdout
+    present = {word.strip(",") for line in listing.splitlines()
+               if line.startswith("installed ") for word in line.split()[1:]}
+    return [name for name in PACKAGES if name not in present]
+
+
+def apt_get(*args: str, quiet: bool = False) -> int:
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    env = [f"{name}={value}" for name, value in APT_ENV.items()]
+    # In our own process group: sudo may have to ask for a password.
+    return subprocess.run([*sudo, "env", *env, "apt-get", "-q", *args],
+                          stdout=subprocess.DEVNULL if quiet else sys.stderr
+                          ).returncode
+
+
+def uninstallable(names: list[str]) -> list[str]:
+    def known(name: str) -> bool:
+        return not subprocess.run(
+            ["apt-get", "install", "--simulate", "-qq",
+             "--no-install-recommends", name],
+            stdin=subprocess.DEVNULL, capture_output=True).returncode
+    return [name for name in names if not known(name)]
+
+
+def ensure(yes: bool) -> None:
+    """Installs what is missing; says nothing if all is there."""
+    if not (names := missing()):
+        return
+    ui.info("needs these packages, which are not installed:")
+    for name in names:
+        print(f"    {name:24}{PACKAGES[name]}", file=sys.stderr)
+    command = ("sudo apt-get install --no-install-recommends "
+               + " ".join(names))
+    if os.geteuid() != 0:
+        if not shutil.which("sudo"):
+            raise ui.X64kError("there is no sudo here; as root, run:\n  "
+                               + command.removeprefix("sudo "))
+        if not yes:
+            if not sys.stdin.isatty():
+                raise ui.X64kError("not installed, since nobody is there to "
+                                   f"ask; give --yes, or run:\n  {command}")
+            sys.stderr.write("Install them with sudo? [y/N] ")
+            sys.stderr.flush()
+            if not sys.stdin.readline().strip().lower().startswith("y"):
+                raise ui.X64kError(f"not installed; to do so, run:\n  {command}")
+    # The lists may be absent (a fresh image) or too old for the mirror.
+    install = ["install", "-y", "--no-install-recommends", *names]
+    if uninstallable(names) or apt_get(*install):
+        if apt_get("update"):
+            raise ui.X64kError("apt-get update failed; is there a network, "
+                               "and a mirror in /etc/apt?")
+        if unknown := uninstallable(names):
+            raise ui.X64kError(
+                f"apt cannot install: {' '.join(unknown)}\n"
+                "Look at `apt-get install --simulate` of these; Debian 12 "
+                "and 13 have them in `main`. Another distribution: install "
+                "the equivalents and give --qemu-source and --linux-source "
+                "(docs/building.md)")
+        if apt_get(*install):
+            raise ui.X64kError("apt-get could not install the packages "
+                               f"(see above); to try by hand:\n  {command}")
+    if left := missing():
+        raise ui.X64kError(f"still not installed: {' '.join(left)}")
+
+
+def add_parser(subparsers) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "setup", help="install the Debian packages that the build needs",
+        description="Installs the Debian packages that the build needs, and "
+        "nothing if they are all there. Root installs straight away; a user "
+        "is asked before sudo is used. The other verbs do this by themselves.")
+    parser.add_argument("--yes", action="store_true",
+                        help="do not ask before using sudo")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    ensure(args.yes)
+    ui.info("all packages are installed")
+    return 0

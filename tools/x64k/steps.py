@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The slow targets of meson.build: python3 -m x64k.steps STEP [STAMP]."""
+
+import ctypes
+import hashlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from x64k import build, meson, proc, trees, ui
+from x64k.paths import BIN, BUILD, LOGS, QEMU, QEMU_STOCK
+
+PR_SET_PDEATHSIG = 1
+
+# The same for both emulators: every speed is a ratio of the two.  The
+# firmware is Debian's; named here, the binary finds it with no option.
+CONFIGURE = [
+    f"--python={sys.executable}",
+    "--target-list=x86_64-softmmu", "--without-default-features",
+    "--enable-tcg", "--enable-plugins", "--enable-system", "--enable-pixman",
+    "--disable-werror", "--disable-docs", "--disable-tools",
+    "--disable-download", "--disable-install-blobs",
+    "--firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu",
+]
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Ninja goes by the time stamp: the same text must not look new."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def source_step(up: trees.Upstream) -> Callable[[Path], None]:
+    def step(stamp: Path) -> None:
+        trees.ensure(up)
+        # The commits, and work in progress on top of them.
+        digest = hashlib.sha256()
+        for line in trees.edits(up):
+            path = up.tree / line[3:]
+            digest.update(line.encode())
+            if path.is_file():
+                digest.update(path.read_bytes())
+        write_if_changed(stamp, f"{trees.read_state(up.tree)['source']}\n"
+                         f"{trees.head(up.tree)}\n{digest.hexdigest()}\n")
+    return step
+
+
+def compile_qemu(name: str, title: str, tree: Path, objects: Path,
+                 targets: list[str]) -> None:
+    """Configures QEMU if need be and lets its own ninja do the rest."""
+    env = meson.environment()
+    configured = objects / "x64k-configured"
+    wanted = "\n".join([*CONFIGURE, env["PYTHONPATH"]])
+    if not (configured.exists() and configured.read_text() == wanted):
+        objects.mkdir(parents=True, exist_ok=True)
+        proc.logged([os.path.relpath(tree / "configure", objects), *CONFIGURE],
+                    f"{name}-configure", f"Configuring {title}", cwd=objects,
+                    env=env, detail="")
+        configured.write_text(wanted)
+    proc.logged(["ninja", *targets], name, f"Building {title}",
+                cwd=objects, env=env)
+
+
+def publish(built: Path, place: Path) -> None:
+    """A hard link, not a symbolic one: QEMU looks for its firmware in
+    another way if it finds itself in its build folder."""
+    if place.exists() and place.samefile(built):
+        return
+    BIN.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(place.name + ".partial")
+    fresh.unlink(missing_ok=True)
+    fresh.hardlink_to(built)
+    fresh.rename(place)
+
+
+def qemu(_: Path) -> None:
+    compile_qemu("qemu", "QEMU", trees.QEMU.tree, BUILD / "qemu",
+                 ["qemu-system-x86_64"])
+    publish(BUILD / "qemu/qemu-system-x86_64", QEMU)
+
+
+def qemu_stock(_: Path) -> None:
+    trees.ensure_stock()
+    compile_qemu("qemu-stock", "stock QEMU", trees.STOCK, trees.STOCK_OBJECTS,
+                 ["qemu-system-x86_64"])
+    publish(trees.STOCK_OBJECTS / "qemu-system-x86_64", QEMU_STOCK)
+
+
+def qtest(_: Path) -> None:
+    if names := build.qtests():
+        compile_qemu("qtest", "the qtests", trees.QEMU.tree, BUILD / "qemu",
+                     [f"tests/qtest/{name}" for name in names])
+
+
+STEPS = {
+    "qemu-src": source_step(trees.QEMU),
+    "linux-src": source_step(trees.LINUX),
+    "qemu": qemu,
+    "qemu-stock": qemu_stock,
+    "qtest": qtest,
+}
+
+
+def guarded(step: Callable[[], object]) -> int:
+    """Runs STEP as a target of the build: ends with its parent, and leaves an
+    error for x64k to print."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        step()
+    except ui.X64kError as error:
+        LOGS.mkdir(parents=True, exist_ok=True)
+        build.FAILURE.write_text(f"{error}\n")
+        print(f"x64k: error: {error}")
+        return error.status
+    except OSError as error:
+        build.FAILURE.write_text(f"{error}\n")
+        return 125
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    if argv == ["list-qtests"]:
+        print("\n".join(build.qtests()))
+        return 0
+    if argv == ["list-tool-tests"]:
+        print("\n".join(build.tool_tests()))
+        return 0
+    name, stamp = argv
+    return guarded(lambda: STEPS[name](Path(stamp)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What exactly was built: build/versions.json, and `x64k --version`."""
+
+import fcntl
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from x64k import VERSION
+from x64k.paths import BUILD, QEMU, QEMU_STOCK, ROOT, VERSIONS, VMLINUX, shown
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(path: Path = VERSIONS) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def record(section: str, value: Any, path: Path = VERSIONS) -> None:
+    """Sets SECTION; two dictionaries are merged.  None removes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = load(path)
+        if value is None:
+            known.pop(section, None)
+        elif isinstance(value, dict) and isinstance(known.get(section), dict):
+            known[section] |= value
+        else:
+            known[section] = value
+        fresh = path.with_name(path.name + ".partial")
+        fresh.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+        fresh.rename(path)
+
+
+def git_description() -> str:
+    found = subprocess.run(
+        ["git", "-C", ROOT, "describe", "--always", "--dirty"],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return found.stdout.strip() if found.returncode == 0 else "no git"
+
+
+def report() -> str:
+    lines = [f"x64k {VERSION} ({git_description()})"]
+    known = load()
+    for name, title in ("qemu", "QEMU"), ("linux", "Linux"):
+        if name not in known:
+            lines.append(f"{title}: not fetched yet")
+            continue
+        entry = known[name]
+        lines.append(f"{title} {entry['version']}, from {entry['origin']}, "
+                     f"{entry['patches']} patches of ours")
+        lines += [f"  sha256 {digest}  {file}"
+                  for file, digest in sorted(entry["files"].items())]
+    for name, entry in sorted(known.get("debs", {}).items()):
+        lines.append(f"guest package {name} {entry['version']}\n"
+                     f"  sha256 {entry['sha256']}")
+    for title, path in (("patched QEMU", QEMU), ("stock QEMU", QEMU_STOCK),
+                        ("guest kernel", VMLINUX)):
+        built = shown(path) if path.exists() else "not built"
+        lines.append(f"{title}: {built}")
+    if not BUILD.exists():
+        lines.append("nothing is built yet: ./x64k build")
+    return "\n".join(lines)
