@@ -16,11 +16,11 @@ from x64k.paths import BUILD, CACHE, LOGS, MESON, QEMU, ROOT, shown
 
 # What verbs ask for -> targets of meson.build.
 GROUPS = {
-    "qemu": ["qemu"],
-    "stock": ["qemu-stock"],
-    "qtest": ["qtest"],
+    "qemu": ["qemu.stamp"],
+    "stock": ["qemu-stock.stamp"],
+    "qtest": ["qtest.stamp"],
     "guest": ["guest"],
-    "trees": ["qemu-src", "linux-src"],
+    "trees": ["qemu-src.stamp", "linux-src.stamp"],
     "unit": ["all"],
 }
 LOCK_PATIENCE_S = 10
