@@ -37,7 +37,7 @@ fi
 : "${CC:=gcc}"
 
 kmake() {
-    make -s -C "$src" O="$obj" ARCH=x86_64 CC="$CC" HOSTCC="$CC" "$@"
+    make -C "$src" O="$obj" ARCH=x86_64 CC="$CC" HOSTCC="$CC" "$@"
 }
 
 fragment=$obj/x64k.fragment
@@ -57,7 +57,7 @@ if [ ! -f "$obj/.config" ] || ! cmp -s "$fragment" "$fragment.new" ||
     kmake tinyconfig >/dev/null
     cat "$fragment.new" >>"$obj/.config"
     # kconfig warns about each value that the fragment overrides: expected.
-    kmake olddefconfig 2>&1 | grep -v 'override: reassigning' || true
+    kmake olddefconfig 2>&1 | grep -vE 'override:|^(#|make)' || true
 
     missing=$(grep -E '^(# )?CONFIG_' "$fragment.new" | while read -r line; do
         case $line in

@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from x64k import guest, ui
+from x64k import build, guest, paths, ui
 
 EPILOG = """\
 modes: {modes}
@@ -32,6 +32,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--cpus", metavar="N", type=guest.positive(int),
                         default=1, help="virtual CPUs (default %(default)s)")
     guest.add_options(parser, tlb="off")
+    build.add_options(parser)
     return parser
 
 
@@ -42,9 +43,10 @@ def to_stdout(data: bytes) -> None:
 
 def run(args: argparse.Namespace) -> int:
     machine = guest.machine_of(args, args.mode)
+    build.ensure(args, "qemu", "guest")
     if not args.rest:
         return guest.shell(machine)
     outcome = guest.run(machine, [guest.command_of(args)], to_stdout)
     for line in outcome.complaints:
-        ui.warn(f"guest kernel: {line} (console log: {outcome.console})")
+        ui.warn(f"guest kernel: {line} (console log: {paths.shown(outcome.console)})")
     return outcome.results[0]["status"]

@@ -188,7 +188,7 @@ def explain(machine: Machine, console: Path, errors: Path,
     """Why there is no report."""
     text = console.read_text(errors="replace") if console.exists() else ""
     said = errors.read_text(errors="replace").strip()
-    where = f"console log: {console}"
+    where = f"console log: {paths.shown(console)}"
     if panic := re.search(r"Kernel panic - not syncing.*", text):
         return ui.X64kError(f"guest kernel panic: {panic[0].strip()}\n"
                             f"  {where}", PANIC)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table and the demo's sentence: no guest, only made-up counts."""
+
+import unittest
+
+import support  # noqa: F401  (finds the x64k modules)
+
+from x64k import demo, report
+
+
+def mode(name: str, fills: int, walks: int, faults: int) -> dict:
+    counters = {"l1d-fill-4k": fills, "walk-completed": walks,
+                "walk-faulted": 0, "l1d-load-miss": 5, "l1d-store-miss": 2}
+    part = {"counters": counters, "guest": {"page_faults": faults}}
+    return {"mode": name, "wall_s": 1.5, **part,
+            "regions": [{"name": region, "entered": 1, **part}
+                        for region in ("first-touch", "dense", "random")]}
+
+
+class Table(unittest.TestCase):
+    def test_values_and_ratios(self):
+        text = report.table([mode("4k", 1600, 1000, 0),
+                             mode("contig", 100, 0, 7)])
+        lines = [line.split() for line in text.splitlines()]
+        self.assertEqual(lines[0], ["4k", "contig", "to", "4k"])
+        self.assertIn(["fills", "4", "KB", "1,600", "100", "0.062"], lines)
+        self.assertIn(["walks", "1,000", "0", "0"], lines)
+        self.assertIn(["L1", "dTLB", "misses", "7", "7", "1.00"], lines)
+        self.assertIn("region dense", text)
+
+    def test_no_ratio_to_nothing(self):
+        self.assertEqual(report.ratio(5, 0), "n/a")
+        self.assertEqual(report.ratio(None, 5), "n/a")
+        self.assertEqual(report.ratio(5, None), "n/a")
+
+    def test_without_4k(self):
+        text = report.table([mode("contig", 1, 1, 1)])
+        self.assertIn("n/a", text)
+
+    def test_columns_line_up(self):
+        text = report.table([mode("4k", 10**9, 1, 1), mode("contig", 1, 1, 1)])
+        rows = [line for line in text.splitlines() if line.startswith("  ")]
+        self.assertEqual(len({len(row) for row in rows}), 1)
+
+
+class Sentence(unittest.TestCase):
+    def test_versus(self):
+        for base, value, words in (
+                (1600, 100, "16.0 times fewer walks"),
+                (100, 50000, "500 times more walks"),
+                (1000, 1029, "as many walks (+2.9 %)"),
+                (1000, 0, "no walks at all"),
+                (0, 5, "no count of walks to compare")):
+            self.assertEqual(demo.versus(base, value, "walks"), words)
+
+    def test_follows_the_numbers(self):
+        """Turned around, the counts give the opposite sentence."""
+        good = [mode("4k", 1600, 900, 160), mode("emulated", 1600, 900, 10),
+                mode("contig", 100, 3, 10)]
+        bad = [mode("4k", 100, 3, 10), mode("emulated", 100, 3, 10),
+               mode("contig", 1600, 900, 10)]
+        said = demo.sentence(good, good)
+        self.assertIn("16.0 times fewer page faults", said)
+        self.assertIn("as many L1 dTLB fills", said)
+        self.assertIn("300 times fewer walks", said)
+        said = demo.sentence(bad, bad)
+        self.assertNotIn("fewer", said)
+        self.assertIn("300 times more walks", said)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's targets of guest-images/meson.build:
+python3 -m x64k.image {kernel|initramfs} STAMP [PROGRAM...]"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from x64k import meson, proc, steps
+from x64k.paths import BUILD, GUEST, INITRAMFS, LOGS, ROOT, SRC
+
+IMAGES = ROOT / "guest-images"
+
+
+def compiled() -> str:
+    """How far the kernel is: it has about 800 files."""
+    text = (LOGS / "linux.log").read_text(errors="replace")
+    return f"{len(re.findall(r'^  (?:CC|AS) ', text, re.MULTILINE))} files"
+
+
+def kernel() -> None:
+    proc.logged([IMAGES / "linux/build.sh", SRC / "linux", BUILD / "linux",
+                 GUEST], "linux", "Building the guest kernel",
+                env=meson.environment(), detail=compiled)
+
+
+def initramfs(programs: list[Path]) -> None:
+    GUEST.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, IMAGES / "mini/build.py", INITRAMFS,
+                    *programs], check=True, env=meson.environment())
+
+
+def main(name: str, stamp: str, *programs: str) -> int:
+    def step() -> None:
+        if name == "kernel":
+            kernel()
+        else:
+            initramfs([Path(program) for program in programs])
+        Path(stamp).touch()
+    return steps.guarded(step)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
