@@ -3,7 +3,7 @@
 python3 -m x64k.image {kernel|initramfs} STAMP [PROGRAM...]"""
 
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -27,8 +27,8 @@ def kernel() -> None:
 
 def initramfs(programs: list[Path]) -> None:
     GUEST.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, IMAGES / "mini/build.py", INITRAMFS,
-                    *programs], check=True, env=meson.environment())
+    script = runpy.run_path(str(IMAGES / "mini/build.py"))
+    script["build"](INITRAMFS, programs)
 
 
 def main(name: str, stamp: str, *programs: str) -> int:
