@@ -8,6 +8,7 @@ it is in args.rest."""
 import argparse
 import importlib
 import importlib.util
+import os
 import signal
 import sys
 
@@ -77,6 +78,7 @@ def main(argv: list[str]) -> int:
         cut = argv.index("--")
         argv, rest = argv[:cut], argv[cut + 1:]
 
+    os.environ["X64K_CWD"] = os.getcwd()    # see paths.shown
     parser = make_parser()
     args = parser.parse_args(argv)
     if has_rest and args.verb not in TAKES_REST:

@@ -35,6 +35,7 @@ VERSIONS = BUILD / "versions.json"
 
 
 def shown(path: Path) -> str:
-    """PATH as a message should name it: short where it can be."""
-    cwd = Path.cwd()
+    """PATH as a message should name it: short where it can be, and seen from
+    where the user is, not the step of the build that speaks."""
+    cwd = Path(os.environ.setdefault("X64K_CWD", os.getcwd()))
     return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)

@@ -120,7 +120,7 @@ def unpack(up: Upstream, source: Source, place: Path) -> None:
         elif up is QEMU and described:
             # With Debian's patches: without them the source, stripped of
             # firmware, does not configure.  apt has checked the signature.
-            proc.output(["dpkg-source", "--no-check", "-x",
+            proc.output(["dpkg-source", "--no-check", "--no-copy", "-x",
                          source.path / described[0], fresh])
             shutil.rmtree(fresh / ".pc", ignore_errors=True)
         else:
