@@ -21,7 +21,7 @@ GROUPS = {
     "qtest": ["qtest.stamp"],
     "guest": ["guest"],
     "trees": ["qemu-src.stamp", "linux-src.stamp"],
-    "unit": ["all"],
+    "unit": ["meson-test-prereq"],
 }
 LOCK_PATIENCE_S = 10
 FAILURE = LOGS / "failure"      # a step's error, for us to print once

@@ -117,7 +117,7 @@ def unpack(up: Upstream, source: Source, place: Path) -> None:
         if not source.files:
             proc.output(["cp", "-a", "--reflink=auto", source.path, fresh])
             shutil.rmtree(fresh / ".git", ignore_errors=True)
-        elif up is QEMU and described:
+        elif up.name == "qemu" and described:
             # With Debian's patches: without them the source, stripped of
             # firmware, does not configure.  apt has checked the signature.
             proc.output(["dpkg-source", "--no-check", "--no-copy", "-x",
@@ -129,7 +129,7 @@ def unpack(up: Upstream, source: Source, place: Path) -> None:
             fresh.mkdir()
             proc.output(["tar", "-C", fresh, "--strip-components=1", "-xf",
                          source.path / tarball])
-        for required in ("configure", "target/i386") if up is QEMU \
+        for required in ("configure", "target/i386") if up.name == "qemu" \
                 else ("Kbuild", "arch/x86"):
             if not (fresh / required).exists():
                 raise ui.X64kError(f"{source.version} is no {up.title} source: "
