@@ -89,7 +89,7 @@ class Setup(unittest.TestCase):
     def uninstallable(self, names):
         return [name for name in names if name in self.unknown]
 
-    def apt_get(self, *args, quiet=False):
+    def apt_get(self, *args):
         self.ran.append(args[0])
         return 0
 

@@ -42,6 +42,7 @@ PACKAGES = {
     "zlib1g-dev": "QEMU library",
 }
 
+LOCK_PATIENCE_S = 300       # a fresh machine may be updating itself
 APT_ENV = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -63,21 +64,25 @@ def missing() -> list[str]:
     return [name for name in PACKAGES if name not in present]
 
 
-def apt_get(*args: str, quiet: bool = False) -> int:
+def apt_get(*args: str) -> int:
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     env = [f"{name}={value}" for name, value in APT_ENV.items()]
     # In our own process group: sudo may have to ask for a password.
-    return subprocess.run([*sudo, "env", *env, "apt-get", "-q", *args],
-                          stdout=subprocess.DEVNULL if quiet else sys.stderr
-                          ).returncode
+    return subprocess.run([*sudo, "env", *env, "apt-get", "-q",
+                           "-o", f"DPkg::Lock::Timeout={LOCK_PATIENCE_S}",
+                           *args],
+                          stdout=sys.stderr).returncode
 
 
 def uninstallable(names: list[str]) -> list[str]:
-    def known(name: str) -> bool:
+    """Those that apt, with the lists that it has now, could not install."""
+    def known(*names: str) -> bool:
         return not subprocess.run(
             ["apt-get", "install", "--simulate", "-qq",
-             "--no-install-recommends", name],
+             "--no-install-recommends", *names],
             stdin=subprocess.DEVNULL, capture_output=True).returncode
+    if known(*names):
+        return []
     return [name for name in names if not known(name)]
 
 

@@ -6,6 +6,7 @@ into the cache and run from there, in the same way on every machine."""
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from x64k.paths import CACHE, MESON, ROOT
 PACKAGES = ("meson", "python3-pycotap")
 
 
-def tools() -> Path:
-    """The folder of Meson, unpacked."""
+def tools() -> Path | None:
+    """The folder of Meson, unpacked; None where there is no apt, and Meson
+    and pycotap are the system's."""
+    if not shutil.which("apt-get"):
+        return None
     debs = sources.fetch_debs(PACKAGES, record=False)
     place = CACHE / "tools" / "_".join(
         path.name.split("_")[1] for path in debs.values())
@@ -30,7 +34,9 @@ def tools() -> Path:
 
 
 def command() -> list[str]:
-    return [sys.executable, str(tools() / "usr/bin/meson")]
+    if not (place := tools()):
+        return ["meson"]
+    return [sys.executable, str(place / "usr/bin/meson")]
 
 
 def environment() -> dict[str, str]:
@@ -40,11 +46,12 @@ def environment() -> dict[str, str]:
                         "XDG_CACHE_HOME")
             or name.startswith(("X64K_", "DEB_"))
             or name.lower().endswith("_proxy")}
-    modules = tools() / "usr/lib/python3/dist-packages"
+    place = tools()
+    modules = f":{place / 'usr/lib/python3/dist-packages'}" if place else ""
     return kept | {
         "PATH": "/usr/lib/ccache:/usr/lib64/ccache:"
                 "/usr/bin:/bin:/usr/sbin:/sbin",
-        "PYTHONPATH": f"{ROOT / 'tools'}:{modules}",
+        "PYTHONPATH": f"{ROOT / 'tools'}{modules}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "CCACHE_DIR": str(CACHE / "ccache"),
         # Another checkout, at another path, compiles the same files.
