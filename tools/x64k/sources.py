@@ -7,7 +7,6 @@ CACHE/apt: the system's own apt is read, never touched."""
 
 import functools
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -144,7 +143,7 @@ def private_apt() -> Path:
 APT::Architecture "amd64";
 #clear APT::Architectures;
 APT::Architectures {{ "amd64"; }};
-APT::Sandbox::User "{pwd.getpwuid(os.geteuid()).pw_name}";
+APT::Sandbox::User "root";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Dir::Etc::sourcelist "{APT}/sources.list";
