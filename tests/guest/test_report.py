@@ -24,7 +24,7 @@ class Table(unittest.TestCase):
         lines = [line.split() for line in text.splitlines()]
         self.assertEqual(lines[0], ["4k", "contig", "to", "4k"])
         self.assertIn(["fills", "4", "KB", "1,600", "100", "0.062"], lines)
-        self.assertIn(["walks", "1,000", "0", "0"], lines)
+        self.assertIn(["walks", "completed", "1,000", "0", "0"], lines)
         self.assertIn(["L1", "dTLB", "misses", "7", "7", "1.00"], lines)
         self.assertIn("region dense", text)
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# Title, and the counters that belong to the row.  None: not a counter.
+# Title, and the counters that belong to the row.
 ROWS: list[tuple[str, str]] = [
     ("L1 dTLB misses", r"l1d-(load|store)-miss"),
     ("  fills 4 KB", r"l1d-fill-4k"),
@@ -19,7 +19,8 @@ ROWS: list[tuple[str, str]] = [
     ("  fills 4 KB", r"stlb-fill-4k"),
     ("  fills 64 KB", r"stlb-fill-64k-.*"),
     ("  fills 2 MB, 1 GB", r"stlb-fill-(2m|1g)"),
-    ("walks", r"walk-(completed|faulted)"),
+    ("walks completed", r"walk-completed"),
+    ("walks faulted", r"walk-faulted"),
     ("contig well formed", r"contig-well-formed"),
     ("contig ill formed", r"contig-(absent|unmarked|frame|attributes|raced)"),
 ]
@@ -55,7 +56,6 @@ def rows_of(parts: list[dict[str, Any]]) -> list[Row]:
         values = [total(part["counters"], pattern) for part in parts]
         if any(values):
             rows.append((title, values))
-    # A title's own row may be missing (all zero); its sub-rows go with it.
     rows.append(("page faults",
                  [part["guest"]["page_faults"] for part in parts]))
     if all("wall_s" in part for part in parts):
