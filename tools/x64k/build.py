@@ -115,17 +115,13 @@ def ninja(targets: list[str]) -> None:
         raise proc.failure("the build", log)
 
 
-def first_build() -> bool:
-    return not QEMU.exists()
-
-
 def ensure(args: argparse.Namespace, *groups: str) -> None:
     """Installs, fetches and builds what GROUPS need, and is not there."""
     if os.environ.get("X64K_BUILT"):
         return      # under `x64k test`, which has built everything
     host.ensure(getattr(args, "yes", False))
     with lock():
-        if first_build():
+        if not QEMU.exists() and set(groups) - {"unit"}:
             sources.check_space()
             ui.info("the first build takes about ten minutes and 6 GB in "
                     f"{shown(BUILD)}; downloads are kept in {CACHE}")
