@@ -108,7 +108,8 @@ def ninja(targets: list[str]) -> None:
     log = LOGS / "build.log"
     with log.open("wb") as file:
         status = proc.call(["ninja", "-C", MESON, *targets], stdout=file,
-                           env=meson.environment())
+                           env=meson.environment()
+                           | {"X64K_PID": str(os.getpid())})
     if status:
         if FAILURE.exists():
             raise ui.X64kError(FAILURE.read_text().strip())

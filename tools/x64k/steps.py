@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The slow targets of meson.build: python3 -m x64k.steps STEP [STAMP]."""
 
-import ctypes
 import hashlib
 import os
+import select
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from x64k import build, meson, proc, trees, ui
 from x64k.paths import BIN, BUILD, LOGS, QEMU, QEMU_STOCK
-
-PR_SET_PDEATHSIG = 1
 
 # The same for both emulators: every speed is a ratio of the two.  The
 # firmware is Debian's; named here, the binary finds it with no option.
@@ -103,11 +102,25 @@ STEPS = {
 }
 
 
+def end_with(pid: int) -> None:
+    """Ends us when x64k is gone.  Between it and us is a ninja, which waits
+    for us: x64k interrupts the whole group, unless it was killed itself."""
+    def watch() -> None:
+        select.select([handle], [], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        sys.exit(128 + signal.SIGTERM)
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def guarded(step: Callable[[], object]) -> int:
     """Runs STEP as a target of the build: ends with its parent, and leaves an
     error for x64k to print."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if master := os.environ.get("X64K_PID"):
+        end_with(int(master))
     try:
         step()
     except ui.X64kError as error:

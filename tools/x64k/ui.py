@@ -82,7 +82,7 @@ def step(title: str) -> Iterator[Step]:
     running = Step(title)
     try:
         yield running
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         running.close("interrupted")
         raise
     except BaseException:
