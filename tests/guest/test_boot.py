@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """x64k boot: statuses, output, and everything that can go wrong."""
 
+import fcntl
 import os
+import pty
+import select
 import signal
 import subprocess
+import termios
 import time
 import unittest
 
-from support import GuestTest, emulators_of, start
+from support import ENVIRONMENT, ROOT, X64K, GuestTest, emulators_of, start
 
 
 class Status(GuestTest):
@@ -74,6 +78,45 @@ class Shell(GuestTest):
                 b"echo $((6 * 7)) is $(cat /x64k/mode)\nexit\n")
         self.assertIn(b"42 is 4k", out)
         self.assertEqual(process.returncode, 0, err)
+
+    def test_terminal(self):
+        """On a terminal Ctrl-C is the guest's, and the terminal is as it was
+        afterwards."""
+        host, guest = pty.openpty()
+        before = termios.tcgetattr(guest)
+        process = subprocess.Popen(
+            [*X64K, "boot", "--mode", "4k"], cwd=ROOT, env=ENVIRONMENT,
+            stdin=guest, stdout=guest, stderr=guest, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        shown = b""
+
+        def until(text: bytes):
+            nonlocal shown
+            begin = time.monotonic()
+            while text not in shown:
+                self.assertLess(time.monotonic() - begin, 60, shown[-2000:])
+                if select.select([host], [], [], 1)[0]:
+                    shown += os.read(host, 4096)
+            shown = shown.partition(text)[2]
+
+        try:
+            until(b"# ")
+            os.write(host, b"echo started; sleep 1000\n")
+            until(b"\nstarted")
+            time.sleep(0.5)
+            os.write(host, b"\x03")
+            until(b"# ")
+            os.write(host, b"echo status $?\n")
+            until(b"status 130")
+            os.write(host, b"exit\n")
+            until(b"Power down")
+            self.assertEqual(process.wait(30), 0)
+            self.assertEqual(termios.tcgetattr(guest), before)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(host)
+            os.close(guest)
 
 
 class Failure(GuestTest):
