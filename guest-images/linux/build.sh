@@ -36,8 +36,10 @@ if command -v ccache >/dev/null; then
 fi
 : "${CC:=gcc}"
 
+# LOCALVERSION: else the release would tell whether SRC is a git tree.
 kmake() {
-    make -C "$src" O="$obj" ARCH=x86_64 CC="$CC" HOSTCC="$CC" "$@"
+    make -C "$src" O="$obj" ARCH=x86_64 CC="$CC" HOSTCC="$CC" \
+        LOCALVERSION=-x64k "$@"
 }
 
 fragment=$obj/x64k.fragment
