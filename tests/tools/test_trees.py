@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from x64k import patches, sources, trees, ui
+from x64k import patches, proc, sources, trees, ui
 
 
 class Overlay(unittest.TestCase):
@@ -83,8 +83,8 @@ class Queue(unittest.TestCase):
         self.up = dataclasses.replace(
             trees.QEMU, patches=root / "queue", tree=root / "tree",
             objects=(), overlays={}, tracked=(".",))
-        for name, value in (("LOGS", root / "logs"),):
-            patcher = mock.patch.object(trees, name, value)
+        for module in (proc, trees):
+            patcher = mock.patch.object(module, "LOGS", root / "logs")
             patcher.start()
             self.addCleanup(patcher.stop)
         self.addCleanup(setattr, patches.versions, "record",

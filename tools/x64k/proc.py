@@ -72,7 +72,8 @@ def output(argv: Sequence[Arg], **options: Any) -> str:
     except subprocess.CalledProcessError as error:
         raise ui.X64kError(
             f"{argv[0]} failed ({' '.join(str(arg) for arg in argv)}):\n"
-            f"{(error.stderr or error.stdout).strip()}") from error
+            + "\n".join((error.stderr or error.stdout).strip()
+                        .splitlines()[-TAIL_LINES:])) from error
 
 
 def last_lines(log: Path, count: int = TAIL_LINES) -> list[str]:

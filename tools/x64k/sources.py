@@ -296,6 +296,8 @@ def candidates(name: str, series: str, fresh: bool) -> Iterator[Source]:
                 ui.info(f"{error}; trying the one before")
                 continue
             served = True
+            # From now on this machine needs no network for it.
+            versions.record(name, version, PINS)
             yield source
         if served or lists_are_new:
             return

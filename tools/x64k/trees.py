@@ -38,15 +38,18 @@ class Upstream:
     objects: tuple[Path, ...]       # void when the base of the tree changes
     overlays: dict[str, str]
     tracked: tuple[str, ...]        # what git looks at
+    contents: tuple[str, ...]       # what tells that it is the right source
 
 
 QEMU = Upstream("qemu", "QEMU", "10.0", ROOT / "qemu-patches", SRC / "qemu",
-                (BUILD / "qemu",), OVERLAYS, (".",))
+                (BUILD / "qemu",), OVERLAYS, (".",),
+                ("configure", "target/i386"))
 # All of Linux would cost git a minute; to edit elsewhere, `git add -f` first.
 LINUX = Upstream("linux", "Linux", "6.12", ROOT / "guest-images/linux/patches",
                  SRC / "linux", (BUILD / "linux",), {},
                  ("Documentation/arch/x86", "Documentation/mm", "arch/x86",
-                  "fs/proc", "include", "init", "kernel", "mm", "scripts"))
+                  "fs/proc", "include", "init", "kernel", "mm", "scripts"),
+                 ("Kbuild", "arch/x86"))
 STOCK = SRC / "qemu-stock"
 STOCK_OBJECTS = BUILD / "qemu-stock"
 
@@ -108,34 +111,36 @@ def write_state(tree: Path, state: dict) -> None:
 
 def unpack(up: Upstream, source: Source, place: Path) -> None:
     """Makes PLACE the unpacked SOURCE, at once or not at all."""
-    with ui.step(f"Unpacking {up.title} {source.version}"):
-        sources.verify(source)
-        fresh = place.with_name(place.name + ".unpacking")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.parent.mkdir(parents=True, exist_ok=True)
-        described = [name for name in source.files if name.endswith(".dsc")]
-        if not source.files:
-            proc.output(["cp", "-a", "--reflink=auto", source.path, fresh])
-            shutil.rmtree(fresh / ".git", ignore_errors=True)
-        elif up.name == "qemu" and described:
-            # With Debian's patches: without them the source, stripped of
-            # firmware, does not configure.  apt has checked the signature.
-            proc.output(["dpkg-source", "--no-check", "--no-copy", "-x",
-                         source.path / described[0], fresh])
-            shutil.rmtree(fresh / ".pc", ignore_errors=True)
-        else:
-            (tarball,) = ([name for name in source.files if ".orig.tar." in name]
-                          or source.files)
-            fresh.mkdir()
-            proc.output(["tar", "-C", fresh, "--strip-components=1", "-xf",
-                         source.path / tarball])
-        for required in ("configure", "target/i386") if up.name == "qemu" \
-                else ("Kbuild", "arch/x86"):
-            if not (fresh / required).exists():
-                raise ui.X64kError(f"{source.version} is no {up.title} source: "
-                                   f"it has no {required}")
-        shutil.rmtree(place, ignore_errors=True)
-        fresh.rename(place)
+    def run(*argv: str | Path) -> None:
+        proc.logged(argv, f"{up.name}-unpack",
+                    f"Unpacking {up.title} {source.version}", detail="")
+
+    sources.verify(source)
+    fresh = place.with_name(place.name + ".unpacking")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.parent.mkdir(parents=True, exist_ok=True)
+    described = [name for name in source.files if name.endswith(".dsc")]
+    if not source.files:
+        run("cp", "-a", "--reflink=auto", source.path, fresh)
+        shutil.rmtree(fresh / ".git", ignore_errors=True)
+    elif up.name == "qemu" and described:
+        # With Debian's patches: without them the source, stripped of
+        # firmware, does not configure.  apt has checked the signature.
+        run("dpkg-source", "--no-check", "--no-copy", "-x",
+            source.path / described[0], fresh)
+        shutil.rmtree(fresh / ".pc", ignore_errors=True)
+    else:
+        (tarball,) = ([name for name in source.files if ".orig.tar." in name]
+                      or source.files)
+        fresh.mkdir()
+        run("tar", "-C", fresh, "--strip-components=1", "-xf",
+            source.path / tarball)
+    for required in up.contents:
+        if not (fresh / required).exists():
+            raise ui.X64kError(f"{source.version} is no {up.title} source: "
+                               f"it has no {required}")
+    shutil.rmtree(place, ignore_errors=True)
+    fresh.rename(place)
 
 
 # --- the queue -------------------------------------------------------------
