@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Transport only: what is counted, and when, is the model's business
- * (hw/tlb).  The registers are described in docs/specs/hwtlb-pci.rst, in the
+ * (hw/tlb).  The registers are described in docs/specs/hwtlb.rst, in the
  * order of the switches below.  A guest program can use them from user space
  * by mapping the PCI resource; no driver is needed.
  */

@@ -12,7 +12,7 @@
  * half of that bargain by calling HWTLBDropFn whenever L1 drops an entry that
  * has given pieces (4 KB pages) to L0.
  *
- * What is counted, and when: docs/specs/hwtlb.md.
+ * What is counted, and when: docs/specs/hwtlb.rst.
  */
 #ifndef HW_TLB_HWTLB_H
 #define HW_TLB_HWTLB_H
