@@ -33,7 +33,8 @@
       "dropped because the access page-faulted")                             \
     X(L##_FLUSH_REPLACED,  l "-flush-replaced",                              \
       "dropped for a new translation of another size")                       \
-    X(L##_FLUSH_RESET,     l "-flush-reset",     "dropped by a CPU reset")
+    X(L##_FLUSH_RESET,     l "-flush-reset",                                 \
+      "dropped by a CPU reset or a load of VM state")
 
 #define HWTLB_COUNTERS(X)                                                    \
     X(L1D_LOAD_MISS,   "l1d-load-miss",   "loads that missed the L1 dTLB")   \

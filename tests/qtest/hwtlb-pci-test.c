@@ -233,6 +233,18 @@ static void test_every_offset(void)
     device_stop(&d);
 }
 
+/* HMP: info stats, by name and provider. */
+static void test_hmp(void)
+{
+    Device d = device_start();
+    g_autofree char *text = NULL;
+
+    touch_pages(d.guest, TEST_VA, 3);
+    text = qtest_hmp(d.guest->qts, "info stats vcpu l1d-fill-4k hwtlb");
+    g_assert_nonnull(strstr(text, "l1d-fill-4k (cumulative): 3"));
+    device_stop(&d);
+}
+
 /* What the user gets for a mistake on the command line. */
 static void test_usage_errors(void)
 {
@@ -271,6 +283,7 @@ int main(int argc, char **argv)
     qtest_add_func("/hwtlb-pci/vcpu-select", test_vcpu_select);
     qtest_add_func("/hwtlb-pci/regions", test_regions);
     qtest_add_func("/hwtlb-pci/every-offset", test_every_offset);
+    qtest_add_func("/hwtlb-pci/hmp", test_hmp);
     qtest_add_func("/hwtlb-pci/usage-errors", test_usage_errors);
     return g_test_run();
 }

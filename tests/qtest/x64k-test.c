@@ -515,6 +515,26 @@ static void test_cr3(void)
     guest_stop(guest);
 }
 
+/* A reset empties the TLBs: what they held does not outlive it. */
+static void test_reset(void)
+{
+    Guest *guest = guest_start(WITH_MODEL, CR4_P64);
+
+    qtest_writeq(guest->qts, TEST_PA, 1);
+    qtest_writeq(guest->qts, TEST_PA + PAGE_64K, 2);
+    guest_map_group(guest, TEST_VA, TEST_PA, PTE_RW);
+    g_assert_cmphex(guest_do(guest, OP_LOAD, TEST_VA).value, ==, 1);
+    guest_map_group(guest, TEST_VA, TEST_PA + PAGE_64K, PTE_RW);
+    /* No INVLPG yet: the TLB may answer, and does. */
+    g_assert_cmphex(guest_do(guest, OP_LOAD, TEST_VA).value, ==, 1);
+    g_assert_cmpuint(guest_counter(guest, "l1d-flush-reset"), ==, 0);
+    qtest_system_reset(guest->qts);
+    g_assert_cmphex(guest_do(guest, OP_LOAD, TEST_VA).value, ==, 2);
+    /* The group and the guest's own two 1 GB pages. */
+    g_assert_cmpuint(guest_counter(guest, "l1d-flush-reset"), ==, 3);
+    guest_stop(guest);
+}
+
 /* A fault is a walk that gave nothing: a miss without a fill. */
 static void test_fault_counts(void)
 {
@@ -561,6 +581,7 @@ int main(int argc, char **argv)
     qtest_add_func("/x64k/fetch/evicts", test_fetch_evicts);
     qtest_add_func("/x64k/dirty-assist", test_dirty_assist);
     qtest_add_func("/x64k/cr3", test_cr3);
+    qtest_add_func("/x64k/reset", test_reset);
     qtest_add_func("/x64k/fault-counts", test_fault_counts);
     return g_test_run();
 }
