@@ -39,7 +39,7 @@ def emulators_of(pid: int) -> list[int]:
             line = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"qemu-system" in line and f"-{pid}-".encode() in line:
+        if b"-chardev" in line and f"-{pid}-".encode() in line:
             found.append(int(entry.name))
     return found
 

@@ -175,11 +175,14 @@ class Interrupt(GuestTest):
         process = start("boot", "--mode", "4k", "--", "sh", "-c",
                         "echo ready; sleep 1000")
         with process:
-            self.assertEqual(process.stdout.readline(), b"ready\n")
-            self.assertEqual(len(emulators_of(process.pid)), 1)
-            for signum in signals:
-                os.kill(process.pid, signum)
-            process.communicate(timeout=30)
+            try:
+                self.assertEqual(process.stdout.readline(), b"ready\n")
+                self.assertEqual(len(emulators_of(process.pid)), 1)
+                for signum in signals:
+                    os.kill(process.pid, signum)
+                process.communicate(timeout=30)
+            finally:
+                process.kill()
         return process
 
     def assertNoEmulator(self, pid: int):
