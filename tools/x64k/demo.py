@@ -65,9 +65,9 @@ def sentence(toucher: list[dict[str, Any]], sqlite: list[dict[str, Any]]
         "first touch, but the dense passes need "
         f"{to_4k(L1_FILLS, 'emulated', 'L1 dTLB fills', 'dense')} and the "
         f"random reads {to_4k(WALKS, 'emulated', 'walks', 'random')}; with "
-        "the contiguity hint (contig) it is "
-        f"{to_4k(L1_FILLS, 'contig', 'L1 dTLB fills', 'dense')} and "
-        f"{to_4k(WALKS, 'contig', 'walks', 'random')}, and for SQLite "
+        "the contiguity hint (contig) the dense passes need "
+        f"{to_4k(L1_FILLS, 'contig', 'L1 dTLB fills', 'dense')}, the random "
+        f"reads {to_4k(WALKS, 'contig', 'walks', 'random')}, and SQLite "
         f"{to_4k(L1_FILLS, 'contig', 'L1 dTLB fills')} and "
         f"{to_4k(WALKS, 'contig', 'walks')}.")
 
