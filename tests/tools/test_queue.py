@@ -107,14 +107,31 @@ class Linux(Rules, unittest.TestCase):
     up = trees.LINUX
 
 
+def complaints(report: str) -> list[str]:
+    """What checkpatch says, but for the X of X-macros, which it cannot tell
+    from an expression."""
+    return [block for block in report.strip().split("\n\n")
+            if block and not ("complex values" in block
+                              and "+#define X(" in block)]
+
+
 class NewFiles(unittest.TestCase):
     def test_new_files_keep_the_style(self):
-        """QEMU's own checker, on every file of the overlay."""
+        """QEMU's own checker, on every file of the overlay, in its place:
+        it has other rules for tests."""
         for ours, theirs in trees.OVERLAYS.items():
             for path in sorted((trees.ROOT / ours).rglob("*.[ch]")):
+                place = Path(theirs) / path.relative_to(trees.ROOT / ours)
                 with self.subTest(path.name):
                     done = subprocess.run(
                         ["perl", "scripts/checkpatch.pl", "--no-tree",
-                         "--quiet", "--no-summary", "-f", path],
+                         "--quiet", "--no-summary", "-f", place],
                         cwd=trees.QEMU.tree, capture_output=True, text=True)
-                    self.assertEqual((done.returncode, done.stdout), (0, ""))
+                    self.assertEqual(complaints(done.stdout), [])
+                    self.assertEqual(done.stderr, "")
+
+    def test_complaints_are_heard(self):
+        macro = "ERROR: Macros with complex values\n#1:\n+#define X(a) b,\n"
+        other = "ERROR: code indent should never use tabs\n#2:\n+\tx;\n"
+        self.assertEqual(complaints(macro), [])
+        self.assertEqual(len(complaints(f"{macro}\n{other}")), 1)
