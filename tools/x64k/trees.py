@@ -50,8 +50,10 @@ LINUX = Upstream("linux", "Linux", "6.12", ROOT / "guest-images/linux/patches",
                  ("Documentation/arch/x86", "Documentation/mm", "arch/x86",
                   "fs/proc", "include", "init", "kernel", "mm", "scripts"),
                  ("Kbuild", "arch/x86"))
-STOCK = SRC / "qemu-stock"
-STOCK_OBJECTS = BUILD / "qemu-stock"
+# Seen from its objects, each of the two sources is at ../src/qemu: what they
+# have in common, ccache compiles once.
+STOCK = BUILD / "stock/src/qemu"
+STOCK_OBJECTS = BUILD / "stock/qemu"
 
 
 class PatchError(ui.X64kError):
