@@ -17,7 +17,7 @@ SUITES = {
     "tools": (),
     "queue": ("trees",),
     "qtest": ("qemu", "qtest"),
-    "guest": ("qemu", "stock", "guest"),
+    "guest": ("qemu", "guest"),
 }
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
