@@ -17,6 +17,14 @@
  */
 #define HWTLB_LEVEL_COUNTERS(X, L, l)                                        \
     X(L##_FILL_4K,         l "-fill-4k",         "fills with 4 KB entries")  \
+    X(L##_FILL_8K,         l "-fill-8k",                                     \
+      "fills with 8 KB entries coalesced from 4 KB pages")                   \
+    X(L##_FILL_16K,        l "-fill-16k",                                    \
+      "fills with 16 KB entries coalesced from 4 KB pages")                  \
+    X(L##_FILL_32K,        l "-fill-32k",                                    \
+      "fills with 32 KB entries coalesced from 4 KB pages")                  \
+    X(L##_FILL_64K,        l "-fill-64k",                                    \
+      "fills with 64 KB entries coalesced from 4 KB pages")                  \
     X(L##_FILL_64K_HINT,   l "-fill-64k-hint",                               \
       "fills with 64 KB entries made from a contiguous group")               \
     X(L##_FILL_64K_LEAF,   l "-fill-64k-leaf",                               \
@@ -37,6 +45,14 @@
       "dropped by a CPU reset or a load of VM state")
 
 #define HWTLB_COUNTERS(X)                                                    \
+    X(L1D_LOOKUP,      "l1d-lookup",                                         \
+      "loads and stores, if all accesses are observed")                      \
+    X(L1D_HIT,         "l1d-hit",                                            \
+      "those that hit the L1 dTLB, if all accesses are observed")            \
+    X(L1I_LOOKUP,      "l1i-lookup",                                         \
+      "fetches, if all accesses are observed")                               \
+    X(L1I_HIT,         "l1i-hit",                                            \
+      "those that hit the L1 iTLB, if all accesses are observed")            \
     X(L1D_LOAD_MISS,   "l1d-load-miss",   "loads that missed the L1 dTLB")   \
     X(L1D_STORE_MISS,  "l1d-store-miss",  "stores that missed the L1 dTLB")  \
     X(L1I_MISS,        "l1i-miss",        "fetches that missed the L1 iTLB") \
@@ -62,6 +78,18 @@
       "PT and 64 KB leaf-table entries read by walks")                       \
     X(WALK_READ_GROUP, "walk-read-group",                                    \
       "further PTEs read to check contiguous groups")                        \
+    X(WALK_LINES,      "walk-lines",                                         \
+      "64-byte lines of page tables that a walk read for the first time")    \
+    X(WALK_SAVED,      "walk-saved",                                         \
+      "entries that walks need not have read, thanks to the PWC")            \
+    X(PWC_HIT_PML4E,   "pwc-hit-pml4e",                                      \
+      "walks that the PWC would have started at a PDPT")                     \
+    X(PWC_HIT_PDPTE,   "pwc-hit-pdpte",                                      \
+      "walks that the PWC would have started at a PD")                       \
+    X(PWC_HIT_PDE,     "pwc-hit-pde",                                        \
+      "walks that the PWC would have started at a PT")                       \
+    X(PWC_MISS,        "pwc-miss",                                           \
+      "walks that the PWC would not have shortened")                         \
     X(CONTIG_WELL_FORMED, "contig-well-formed",                              \
       "group checks that allowed a 64 KB translation")                       \
     X(CONTIG_ABSENT,     "contig-absent",                                    \
@@ -74,6 +102,9 @@
       "group checks degraded: attributes differ")                            \
     X(CONTIG_RACED,      "contig-raced",                                     \
       "group checks degraded: the group changed while A/D was set")          \
+    X(STALE_USE,         "stale-use",                                        \
+      "hits that a walk would have translated differently: not looked for "  \
+      "yet, 0")                                                              \
     X(SVM_BYPASS,        "svm-bypass",                                       \
       "translations made past the model while an SVM guest ran")
 
