@@ -11,6 +11,7 @@
 #include "system/stats.h"
 #include "system/tcg.h"
 #include "target/i386/hwtlb-cpu.h"
+#include "target/i386/hwtlb-qmp.h"
 
 static void query_stats(StatsResultList **result, StatsTarget target,
                         strList *names, strList *targets, Error **errp)
@@ -61,43 +62,52 @@ static void query_stats_schemas(StatsSchemaList **result, Error **errp)
     add_stats_schema(result, STATS_PROVIDER_HWTLB, STATS_TARGET_VCPU, list);
 }
 
-static char *preset_names(void)
+static char *get_observe(Object *obj, Error **errp)
 {
-    GString *names = g_string_new("off");
+    return g_strdup(X86_CPU(obj)->hwtlb_options.observe_every ? "every"
+                                                              : "misses");
+}
 
-    for (unsigned i = 0; hwtlb_preset_at(i); i++) {
-        g_string_append_printf(names, ", %s", hwtlb_preset_at(i)->name);
+static void set_observe(Object *obj, const char *value, Error **errp)
+{
+    if (!g_str_equal(value, "misses") && !g_str_equal(value, "every")) {
+        error_setg(errp, "hwtlb-observe=%s: must be 'misses' or 'every'",
+                   value);
+        return;
     }
-    return g_string_free(names, false);
+    X86_CPU(obj)->hwtlb_options.observe_every = g_str_equal(value, "every");
+}
+
+void x86_hwtlb_class_init(ObjectClass *oc)
+{
+    object_class_property_add_str(oc, "hwtlb-observe", get_observe,
+                                  set_observe);
+    object_class_property_set_description(oc, "hwtlb-observe",
+        "which accesses the TLB model sees: those that QEMU's own TLB misses "
+        "(default), or every one, slowly");
 }
 
 bool x86_hwtlb_realize(X86CPU *cpu, Error **errp)
 {
     static bool provider_added;
-    const HWTLBConfig *config;
-    g_autofree char *why = NULL;
+    g_autofree char *name = NULL;
+    HWTLBConfig config;
 
-    if (!cpu->hwtlb_preset || g_str_equal(cpu->hwtlb_preset, "off")) {
+    if (cpu->hwtlb_options.verify) {
+        error_setg(errp, "hwtlb-verify=on: this version does not verify yet");
+        return false;
+    }
+    if (!x86_hwtlb_config(cpu, &config, &name, errp)) {
+        return false;
+    }
+    if (!name) {
         return true;
     }
-    config = hwtlb_preset(cpu->hwtlb_preset);
-    if (!config) {
-        g_autofree char *names = preset_names();
-
-        error_setg(errp, "hwtlb=%s: no such preset; there are: %s",
-                   cpu->hwtlb_preset, names);
-        return false;
-    }
     if (!tcg_enabled()) {
-        error_setg(errp, "hwtlb=%s needs the TCG accelerator",
-                   cpu->hwtlb_preset);
+        error_setg(errp, "%s needs the TCG accelerator", name);
         return false;
     }
-    if (!hwtlb_config_valid(config, &why)) {
-        error_setg(errp, "hwtlb=%s: %s", cpu->hwtlb_preset, why);
-        return false;
-    }
-    cpu->env.hwtlb = hwtlb_new(config, x86_hwtlb_drop, CPU(cpu));
+    cpu->env.hwtlb = x86_hwtlb_new(cpu, &config);
     if (!provider_added) {
         add_stats_callbacks(STATS_PROVIDER_HWTLB, query_stats,
                             query_stats_schemas);
@@ -108,5 +118,5 @@ bool x86_hwtlb_realize(X86CPU *cpu, Error **errp)
 
 void x86_hwtlb_unrealize(X86CPU *cpu)
 {
-    g_clear_pointer(&cpu->env.hwtlb, hwtlb_free);
+    g_clear_pointer(&cpu->env.hwtlb, x86_hwtlb_free);
 }

@@ -8,11 +8,21 @@
 
 #include "hw/tlb/hwtlb.h"
 
+/* Adds the properties that are more than a field of X86CPU. */
+void x86_hwtlb_class_init(ObjectClass *oc);
+
 /* Creates the model that the property "hwtlb" names, if it names one. */
 bool x86_hwtlb_realize(X86CPU *cpu, Error **errp);
 void x86_hwtlb_unrealize(X86CPU *cpu);
 
+/* The model of @cpu, with what connects it to QEMU's software TLB. */
+HWTLB *x86_hwtlb_new(X86CPU *cpu, const HWTLBConfig *config);
+void x86_hwtlb_free(HWTLB *tlb);
+
 /* HWTLBDropFn: drops from L0 what an L1 entry has given to it. */
 void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry);
+
+/* The processor drops its translations of @addr. */
+void x86_hwtlb_invalidate(CPUX86State *env, vaddr addr, HWTLBCause cause);
 
 #endif

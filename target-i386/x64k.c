@@ -39,14 +39,38 @@ bool x64k_cpuid(const X86CPU *cpu, uint32_t index, uint32_t *eax,
         return true;
     case X64K_CPUID_FEATURES:
         *eax = X64K_REVISION;
-        *ebx = (cpu->x64k_contig ? X64K_FEATURE_HINT : 0) |
-               (cpu->x64k_leaf ? X64K_FEATURE_LEAF : 0);
+        *ebx = x64k_features(cpu);
         *ecx = X64K_GROUP_BITS;
         *edx = 0;
         return true;
     default:
         return false;
     }
+}
+
+static char *get_contig_check(Object *obj, Error **errp)
+{
+    return g_strdup(X86_CPU(obj)->x64k_contig_fault ? "fault" : "degrade");
+}
+
+static void set_contig_check(Object *obj, const char *value, Error **errp)
+{
+    if (!g_str_equal(value, "degrade") && !g_str_equal(value, "fault")) {
+        error_setg(errp, "x64k-contig-check=%s: must be 'degrade' or 'fault'",
+                   value);
+        return;
+    }
+    X86_CPU(obj)->x64k_contig_fault = g_str_equal(value, "fault");
+}
+
+void x64k_cpu_class_init(ObjectClass *oc)
+{
+    object_class_property_add_str(oc, "x64k-contig-check", get_contig_check,
+                                  set_contig_check);
+    object_class_property_set_description(oc, "x64k-contig-check",
+        "what an ill-formed contiguous group does: degrade to a 4 KB "
+        "translation (default), or fault");
+    x86_hwtlb_class_init(oc);
 }
 
 bool x64k_cpu_realize(X86CPU *cpu, Error **errp)
@@ -60,16 +84,6 @@ bool x64k_cpu_realize(X86CPU *cpu, Error **errp)
         error_setg(errp, "x64k-contig and x64k-leaf need a 64-bit CPU model");
         return false;
     }
-    if (!cpu->x64k_contig_check ||
-        g_str_equal(cpu->x64k_contig_check, "degrade")) {
-        cpu->x64k_contig_fault = false;
-    } else if (g_str_equal(cpu->x64k_contig_check, "fault")) {
-        cpu->x64k_contig_fault = true;
-    } else {
-        error_setg(errp, "x64k-contig-check=%s: must be 'degrade' or 'fault'",
-                   cpu->x64k_contig_check);
-        return false;
-    }
     return x86_hwtlb_realize(cpu, errp);
 }
 
@@ -79,12 +93,36 @@ void x64k_cpu_unrealize(X86CPU *cpu)
     g_clear_pointer(&cpu->x64k_reported_groups, g_hash_table_destroy);
 }
 
+/* What the PTEs of a group share, frames apart from PTE 0's on. */
+#define GROUP_MASK \
+    (PG_PRESENT_MASK | PG_P64_MASK | PG_ADDRESS_MASK | PG_P64_SAME_MASK)
+
+/*
+ * One difference per PTE and no branch: most groups that are marked are well
+ * formed, and each fill of L0 pays for this.
+ */
+static inline bool group_well_formed(const uint64_t pte[X64K_GROUP_SIZE])
+{
+    const uint64_t slot_bits = P64_PAGE_SIZE - TARGET_PAGE_SIZE;
+    const uint64_t want = (pte[0] & GROUP_MASK & ~slot_bits) |
+                          PG_PRESENT_MASK | PG_P64_MASK;
+    uint64_t diff = 0;
+
+    for (unsigned k = 0; k < X64K_GROUP_SIZE; k++) {
+        diff |= pte[k] ^ (want + k * TARGET_PAGE_SIZE);
+    }
+    return !(diff & GROUP_MASK);
+}
+
 X64KGroup x64k_group_check(const uint64_t pte[X64K_GROUP_SIZE],
                            unsigned *slot)
 {
     const uint64_t first = pte[0];
     const uint64_t frame = first & PG_ADDRESS_MASK;
 
+    if (likely(group_well_formed(pte))) {
+        return X64K_GROUP_WELL_FORMED;
+    }
     for (unsigned k = 0; k < X64K_GROUP_SIZE; k++) {
         *slot = k;
         if (!(pte[k] & PG_PRESENT_MASK)) {
@@ -101,7 +139,7 @@ X64KGroup x64k_group_check(const uint64_t pte[X64K_GROUP_SIZE],
             return X64K_GROUP_ATTRIBUTES;
         }
     }
-    return X64K_GROUP_WELL_FORMED;
+    g_assert_not_reached();
 }
 
 /* The contiguity sanitizer: each ill-formed group is told of once. */
@@ -160,6 +198,9 @@ X64KGroup x64k_group_walk(CPUX86State *env, uint64_t *walked,
         return group;
     }
     for (unsigned k = 0; k < X64K_GROUP_SIZE; k++) {
+        all &= pte[k];
+    }
+    for (unsigned k = 0; (set & ~all) && k < X64K_GROUP_SIZE; k++) {
         uint64_t new = pte[k] | set;
 
         if (new != pte[k] &&
@@ -168,9 +209,8 @@ X64KGroup x64k_group_walk(CPUX86State *env, uint64_t *walked,
             != cpu_to_le64(pte[k])) {
             return X64K_GROUP_RACED;
         }
-        all &= new;
     }
-    *all_dirty = all & PG_DIRTY_MASK;
+    *all_dirty = (all | set) & PG_DIRTY_MASK;
     return X64K_GROUP_WELL_FORMED;
 }
 
@@ -180,7 +220,7 @@ void x64k_invlpg(CPUX86State *env, vaddr addr)
 
     if (env->hwtlb) {
         /* Drops, through x86_hwtlb_drop(), the entry's pieces from L0. */
-        hwtlb_invalidate(env->hwtlb, addr, HWTLB_INVLPG);
+        x86_hwtlb_invalidate(env, addr, HWTLB_INVLPG);
     } else if (env->cr[4] & CR4_P64_MASK) {
         /* Nobody knows what size the translation has: drop the largest. */
         vaddr base = addr & ~(vaddr)(P64_PAGE_SIZE - 1);

@@ -10,7 +10,9 @@
 #define I386_X64K_H
 
 #include "cpu.h"
+#include "migration/vmstate.h"
 #include "hw/tlb/hwtlb.h"
+#include "target/i386/x64k-pte.h"
 
 #define X64K_CPUID_SIGNATURE    0x40006400
 #define X64K_CPUID_FEATURES     0x40006401
@@ -18,21 +20,6 @@
 #define X64K_FEATURE_HINT       (1u << 0)
 #define X64K_FEATURE_LEAF       (1u << 1)
 #define X64K_GROUP_BITS         4       /* log2 of the PTEs of a group */
-
-/*
- * P64, bit 52.  In a PDE with PS=0: it points to a 64 KB leaf table.  In a
- * 4 KB PTE: the PTE belongs to a contiguous group.  Ignored elsewhere.
- */
-#define PG_P64_BIT              52
-#define PG_P64_MASK             (1ull << PG_P64_BIT)
-
-#define P64_PAGE_BITS           16
-#define P64_PAGE_SIZE           (1ull << P64_PAGE_BITS)
-
-/* A PDE's leaf-table address, which is 256-byte aligned. */
-#define PG_P64_TABLE_MASK       0x000fffffffffff00ull
-/* Reserved in an entry of a leaf table, beside what any PTE reserves. */
-#define PG_P64_LEAF_RSVD_MASK   (PG_P64_MASK | 0xf000ull)
 
 /* PTEs of a group may differ in nothing else but A, D and software bits. */
 #define PG_P64_SAME_MASK \
@@ -52,9 +39,19 @@ typedef enum X64KGroup {
     X64K_GROUP_RACED,
 } X64KGroup;
 
+/* X64K_FEATURE_* that @cpu enumerates. */
+static inline uint32_t x64k_features(const X86CPU *cpu)
+{
+    return (cpu->x64k_contig ? X64K_FEATURE_HINT : 0) |
+           (cpu->x64k_leaf ? X64K_FEATURE_LEAF : 0);
+}
+
 /* Answers CPUID @index if it is one of x64k's leaves and enumerated. */
 bool x64k_cpuid(const X86CPU *cpu, uint32_t index, uint32_t *eax,
                 uint32_t *ebx, uint32_t *ecx, uint32_t *edx);
+
+/* Adds the properties that are more than a field of X86CPU. */
+void x64k_cpu_class_init(ObjectClass *oc);
 
 /* Checks the properties and creates what they ask for. */
 bool x64k_cpu_realize(X86CPU *cpu, Error **errp);
@@ -77,6 +74,13 @@ X64KGroup x64k_group_check(const uint64_t pte[X64K_GROUP_SIZE],
 X64KGroup x64k_group_walk(CPUX86State *env, uint64_t *walked,
                           uint64_t walked_pte, vaddr addr, target_ulong cr3,
                           uint32_t set, bool *all_dirty);
+
+#ifndef CONFIG_USER_ONLY
+/* The features that the guest was given; a CPU without them refuses it. */
+extern const VMStateDescription vmstate_x64k;
+/* What the TLB model has counted; a CPU with another geometry refuses it. */
+extern const VMStateDescription vmstate_hwtlb;
+#endif
 
 /* PG_MODE_P64_* of a CPU whose CR4.P64 is set. */
 static inline int x64k_pg_mode(const X86CPU *cpu)

@@ -26,12 +26,15 @@ typedef struct TranslateResult {
     hwaddr paddr;
     int prot;
     int page_size;
-    /* For the hardware-TLB model; @level and @group also after a fault. */
+    /*
+     * For the hardware-TLB model, by x86_walk_modelled() alone; @level,
+     * @entry and @group also after a fault.
+     */
     hwaddr gpa;                 /* @paddr before the A20 mask */
-    uint64_t rights;            /* X86_RIGHTS_MASK of all levels together */
+    uint64_t rights;            /* RW, USER, NX of all levels; the key */
     int level;                  /* 5 to 1: the last table that was read */
+    hwaddr entry[6];            /* physical address of each entry, by level */
     X64KGroup group;            /* outcome of the group check, if any */
-    bool leaf_table;            /* the leaf came from a 64 KB leaf table */
     bool global;
     bool dirty;                 /* D of the leaf; of all 16 in a group */
 } TranslateResult;
@@ -49,33 +52,47 @@ typedef struct TranslateFault {
     TranslateFaultStage2 stage2;
 } TranslateFault;
 
-/* The page walker; false: @err says why, @out says how far the walk came. */
-bool mmu_translate(CPUX86State *env, const TranslateParams *in,
-                   TranslateResult *out, TranslateFault *err, uint64_t ra);
+/*
+ * The page walker, for the hardware-TLB model.  False: @err says why, @out how
+ * far the walk came.
+ */
+bool x86_walk_modelled(CPUX86State *env, const TranslateParams *in,
+                       TranslateResult *out, TranslateFault *err, uint64_t ra);
 
-/* The same through the hardware-TLB model of this vCPU. */
-bool x86_hwtlb_translate(CPUX86State *env, const TranslateParams *in,
-                         TranslateResult *out, TranslateFault *err,
-                         uint64_t ra);
+/* The same, counted by the model as a walk for @va; @leaf is for the model. */
+bool x86_hwtlb_walk(CPUX86State *env, const TranslateParams *in, vaddr va,
+                    TranslateResult *out, TranslateFault *err, uintptr_t ra,
+                    HWTLBWalkKind kind, HWTLBLeaf *leaf);
 
-/* Bits of a PTE that say who may do what. */
-#define X86_RIGHTS_MASK \
-    (PG_RW_MASK | PG_USER_MASK | PG_NX_MASK | PG_PKRU_MASK)
+/* The same past the model, for the guest of an SVM guest. */
+bool x86_hwtlb_bypass(CPUX86State *env, const TranslateParams *in,
+                      TranslateResult *out, TranslateFault *err,
+                      uintptr_t ra);
+
+/* Does the model of this vCPU, which has one, translate for @mmu_idx? */
+static inline bool x86_hwtlb_translates(const CPUX86State *env, int mmu_idx)
+{
+    return (env->cr[0] & CR0_PG_MASK) && !(env->hflags & HF_GUEST_MASK) &&
+           mmu_idx != MMU_PHYS_IDX && mmu_idx != MMU_NESTED_IDX;
+}
 
 /*
- * PAGE_* that @rights give an access made through @mmu_idx, protection keys
- * apart.  @rights has RW and USER set where all levels have them, and NX
- * where any level has it.
+ * tlb_fill through the model.  False: @err says why; no exception is raised.
  */
-static inline int x86_page_prot(int pg_mode, int mmu_idx, uint64_t rights)
+bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
+                    int mmu_idx, TranslateFault *err, uintptr_t ra);
+
+/*
+ * PAGE_* that the levels of a walk together give, protection keys apart.
+ * @rights has RW and USER set where all levels have them, NX where any has it;
+ * a user's access to a page without USER has faulted already.
+ */
+static inline int x86_page_prot(int pg_mode, bool is_user, bool is_smap,
+                                uint64_t rights)
 {
-    const bool is_user = is_mmu_index_user(mmu_idx);
     int prot = 0;
 
-    if (is_user && !(rights & PG_USER_MASK)) {
-        return 0;
-    }
-    if (!is_mmu_index_smap(mmu_idx) || !(rights & PG_USER_MASK)) {
+    if (!is_smap || !(rights & PG_USER_MASK)) {
         prot |= PAGE_READ;
         if ((rights & PG_RW_MASK) || !(is_user || (pg_mode & PG_MODE_WP))) {
             prot |= PAGE_WRITE;
@@ -89,29 +106,28 @@ static inline int x86_page_prot(int pg_mode, int mmu_idx, uint64_t rights)
     return prot;
 }
 
-/* PAGE_* that the protection key in @rights leaves. */
-static inline int x86_pkey_prot(CPUX86State *env, int pg_mode, int mmu_idx,
-                                uint64_t rights)
+/* PKRU or PKRS, whichever is for a page of these @rights; 0: no limits. */
+static inline uint32_t x86_pkr(CPUX86State *env, int pg_mode, uint64_t rights)
+{
+    if (rights & PG_USER_MASK) {
+        return pg_mode & PG_MODE_PKE ? env->pkru : 0;
+    }
+    return pg_mode & PG_MODE_PKS ? env->pkrs : 0;
+}
+
+/* PAGE_* that @pkr leaves to the protection key of @pte. */
+static inline int x86_pkr_prot(uint32_t pkr, int pg_mode, bool is_user,
+                               uint64_t pte)
 {
     int prot = PAGE_READ | PAGE_WRITE | PAGE_EXEC;
-    uint32_t pkr;
+    uint32_t pk = (pte & PG_PKRU_MASK) >> PG_PKRU_BIT;
+    uint32_t pkr_ad = (pkr >> pk * 2) & 1;
+    uint32_t pkr_wd = (pkr >> pk * 2) & 2;
 
-    if (rights & PG_USER_MASK) {
-        pkr = pg_mode & PG_MODE_PKE ? env->pkru : 0;
-    } else {
-        pkr = pg_mode & PG_MODE_PKS ? env->pkrs : 0;
-    }
-    if (pkr) {
-        uint32_t pk = (rights & PG_PKRU_MASK) >> PG_PKRU_BIT;
-        uint32_t pkr_ad = (pkr >> pk * 2) & 1;
-        uint32_t pkr_wd = (pkr >> pk * 2) & 2;
-
-        if (pkr_ad) {
-            prot &= ~(PAGE_READ | PAGE_WRITE);
-        } else if (pkr_wd && (is_mmu_index_user(mmu_idx) ||
-                              (pg_mode & PG_MODE_WP))) {
-            prot &= ~PAGE_WRITE;
-        }
+    if (pkr_ad) {
+        prot &= ~(PAGE_READ | PAGE_WRITE);
+    } else if (pkr_wd && (is_user || (pg_mode & PG_MODE_WP))) {
+        prot &= ~PAGE_WRITE;
     }
     return prot;
 }
