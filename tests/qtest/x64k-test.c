@@ -410,7 +410,7 @@ static void test_counts(void)
             } else if (g_str_equal(class, "2m") && p % 512 == 0) {
                 guest_map_2m(guest, va, pa, 0);
             }
-            script[p] = (GuestCommand) { OP_LOAD, va };
+            script[p] = (GuestCommand) { OP_LOAD, 0, va };
             script[cases[i].pages + p] = script[p];
         }
         /* The guest's own 1 GB translations are in place by now. */
@@ -467,7 +467,7 @@ static void test_fetch_evicts(void)
         guest_map_4k(guest, TEST_VA + p * PAGE, TEST_PA + p * PAGE, 0);
         qtest_writeb(guest->qts, TEST_PA + p * PAGE, 0xc3);
         script[p] = script[256 + p] =
-            (GuestCommand) { OP_CALL, TEST_VA + p * PAGE };
+            (GuestCommand) { OP_CALL, 0, TEST_VA + p * PAGE };
     }
     guest_run(guest, script, ARRAY_SIZE(script), log);
     g_assert_cmpuint(guest_counter(guest, "l1i-fill-4k"), ==, 512);

@@ -6,27 +6,29 @@
  * A 64 KB ROM at the top of the first 4 GB (-bios).  It enters long mode with
  * the page tables that the test has put into RAM, then obeys commands and logs
  * what came of each.  The tables must map the first and the fourth gigabyte to
- * themselves; 1 GB pages keep this program's own translations apart from those
- * under test.  The layout of RAM is in x64k-guest.h.  To rebuild the header:
+ * themselves, and the fourth once more, one gigabyte up, for ring 3; 1 GB
+ * pages keep this program's own translations apart from those under test.
+ * The layout of RAM is in x64k-guest.c.  To rebuild the header:
  *
  *     make -C tests/qtest/x64k
  */
-#define PARAM_CR3       0x10000
-#define PARAM_CR4       0x10008
-#define GO              0x10010
-#define DONE            0x10018
-#define SCRIPT          0x100000
-#define LOG             0x800000
-#define STACK           0x18000
+#define CPUS            4
+#define AREA            0x10000         /* of CPU n: AREA + n * AREA_SIZE */
+#define AREA_SIZE       0x1000
 
-#define OP_END          0
-#define OP_LOAD         1
-#define OP_STORE        2
-#define OP_CALL         3
-#define OP_INVLPG       4
-#define OP_CR3          5
-#define OP_CR4          6
-#define OP_CPUID        7
+/* In a CPU's area.  CR3 and CR4 are CPU 0's for all. */
+#define PARAM_CR3       0x00
+#define PARAM_CR4       0x08
+#define GO              0x10
+#define DONE            0x18
+#define SCRIPT          0x20
+#define LOG             0x28
+#define STARTS          0x30
+#define TSS             0x100
+#define STACK           AREA_SIZE
+
+#define USER_ALIAS      0x40000000
+#define ICR             0xfee00300
 
         .code16
         .text
@@ -45,10 +47,9 @@ start32:
         movw    %ax, %ds
         movw    %ax, %es
         movw    %ax, %ss
-        movl    $STACK, %esp
-        movl    PARAM_CR4, %eax
+        movl    AREA + PARAM_CR4, %eax
         movl    %eax, %cr4
-        movl    PARAM_CR3, %eax
+        movl    AREA + PARAM_CR3, %eax
         movl    %eax, %cr3
         movl    $0xc0000080, %ecx       /* EFER: LME, NXE */
         movl    $0x900, %eax
@@ -62,46 +63,101 @@ start32:
 start64:
         /* An IDT in which every exception is an interrupt gate to fault(N). */
         lidt    idtr(%rip)
+        movl    $1, %eax
+        cpuid
+        shrl    $24, %ebx               /* the APIC's number is the CPU's */
+        movl    %ebx, %r15d
+        shll    $12, %r15d
+        addl    $AREA, %r15d            /* from here on, the CPU's area */
+        incl    STARTS(%r15)
+        leaq    STACK(%r15), %rax
+        movq    %rax, TSS + 4(%r15)     /* RSP0 */
+        movl    %ebx, %eax
+        shll    $4, %eax
+        addl    $(tss - gdt), %eax
+        ltr     %ax
+        testl   %ebx, %ebx
+        jnz     wait_go
+        /* The others start at 0xf0000, where the ROM is seen too. */
+        movl    $ICR, %eax
+        movl    $0x000c46f0, (%rax)
 
         /* Wait until the host has put a script there, then run it. */
 wait_go:
         pause
-        cmpl    $0, GO
+        cmpl    $0, GO(%r15)
         je      wait_go
-        movl    $0, GO
-        movq    $SCRIPT, %rsi
-        movq    $LOG, %rdi
+        movl    $0, GO(%r15)
+        movq    SCRIPT(%r15), %rsi
+        movq    LOG(%r15), %rdi
 
-        /* One command: 16 bytes, operation and operand. */
+        /*
+         * One command: 16 bytes.  The operation, by bits: 7:0 which, 8 in
+         * ring 3, 9 with EFLAGS.AC, 63:32 immediate; and the operand.
+         */
 next:
-        movq    $STACK, %rsp
+        leaq    STACK(%r15), %rsp
         movq    (%rsi), %rax
         movq    8(%rsi), %rbx
         addq    $16, %rsi
+        movq    %rax, %r8
+        sarq    $32, %r8                /* immediate */
         movq    %rbx, %rdx              /* what is logged as the value */
-        cmpb    $OP_LOAD, %al
-        je      op_load
-        cmpb    $OP_STORE, %al
-        je      op_store
-        cmpb    $OP_CALL, %al
-        je      op_call
-        cmpb    $OP_INVLPG, %al
-        je      op_invlpg
-        cmpb    $OP_CR3, %al
-        je      op_cr3
-        cmpb    $OP_CR4, %al
-        je      op_cr4
-        cmpb    $OP_CPUID, %al
-        je      op_cpuid
-        movl    $1, DONE
-        jmp     wait_go
+        leaq    operations(%rip), %r10
+        movzbl  %al, %r9d
+        movslq  (%r10, %r9, 4), %r9
+        addq    %r10, %r9
+        leaq    ok(%rip), %rcx          /* where an access goes on */
+        btl     $8, %eax
+        jc      enter_user
+        btl     $9, %eax
+        jnc     1f
+        stac
+1:
+        jmp     *%r9
+enter_user:
+        leaq    user_ok(%rip), %rcx
+        addq    $USER_ALIAS, %rcx
+        addq    $USER_ALIAS, %r9
+        pushq   $(user_data - gdt + 3)
+        pushq   $0
+        pushq   $2                      /* EFLAGS */
+        pushq   $(user_code - gdt + 3)
+        pushq   %r9
+        iretq
+user_ok:
+        int     $32
 
+        .balign 4
+operations:
+        .long   op_end - operations
+        .long   op_load - operations
+        .long   op_store - operations
+        .long   op_call - operations
+        .long   op_invlpg - operations
+        .long   op_cr3 - operations
+        .long   op_cr4 - operations
+        .long   op_cpuid - operations
+        .long   op_fetch - operations
+        .long   op_cr0 - operations
+        .long   op_wrmsr - operations
+        .long   op_wrpkru - operations
+        .long   op_xchg - operations
+        .long   op_and - operations
+        .long   op_or - operations
+        .long   op_vmrun - operations
+
+op_end:
+        movl    $1, DONE(%r15)
+        jmp     wait_go
 op_load:
         movq    (%rbx), %rdx
-        jmp     ok
+        jmp     *%rcx
 op_store:
         movq    %rbx, (%rbx)
-        jmp     ok
+        jmp     *%rcx
+op_fetch:
+        jmp     *%rbx                   /* to "mov $value, %edx; jmp *%rcx" */
 op_call:
         call    *%rbx                   /* to a "ret" */
         jmp     ok
@@ -114,6 +170,41 @@ op_cr3:
 op_cr4:
         movq    %rbx, %cr4
         jmp     ok
+op_cr0:
+        movq    %rbx, %cr0
+        jmp     ok
+op_wrmsr:                               /* the immediate is the MSR */
+        movl    %r8d, %ecx
+        movl    %ebx, %eax
+        shrq    $32, %rdx
+        wrmsr
+        jmp     ok
+op_wrpkru:
+        movl    %ebx, %eax
+        xorl    %ecx, %ecx
+        xorl    %edx, %edx
+        wrpkru
+        jmp     ok
+op_xchg:
+        movq    %r8, %rdx
+        xchgq   %rdx, (%rbx)
+        jmp     ok
+op_and:
+        lock andq %r8, (%rbx)
+        jmp     ok
+op_or:
+        lock orq %r8, (%rbx)
+        jmp     ok
+op_vmrun:                               /* the operand: a VMCB */
+        leaq    nested(%rip), %rdx
+        movq    %rdx, 0x578(%rbx)       /* RIP */
+        movq    %rbx, %rax
+        vmrun   %rax
+        stgi
+        jmp     ok
+nested:                                 /* in the SVM guest: RAX is from it */
+        movq    (%rax), %rdx
+        vmmcall
 op_cpuid:
         movl    %ebx, %eax
         xorl    %ecx, %ecx
@@ -124,25 +215,30 @@ op_cpuid:
         movl    %edx, 24(%rdi)
         jmp     logged
 
-        /* A log entry: 32 bytes, vector (-1: none), error code, CR2, value. */
+        /*
+         * A log entry: 32 bytes, error code, CR2, value and, written last,
+         * vector (-1: none).
+         */
 ok:
-        movq    $-1, 0(%rdi)
-        movq    $0, 8(%rdi)
-        movq    $0, 16(%rdi)
         movq    %rdx, 24(%rdi)
+        movq    $-1, 0(%rdi)
 logged:
         addq    $32, %rdi
+        btl     $9, -16(%rsi)
+        jnc     next
+        clac
         jmp     next
 
         /* Entered with the vector, and an error code or 0, on the stack. */
 fault:
         popq    %rax
+        cmpl    $32, %eax
+        je      ok
+        popq    %rcx
+        movq    %rcx, 8(%rdi)
+        movq    %cr2, %rcx
+        movq    %rcx, 16(%rdi)
         movq    %rax, 0(%rdi)
-        popq    %rax
-        movq    %rax, 8(%rdi)
-        movq    %cr2, %rax
-        movq    %rax, 16(%rdi)
-        movq    $0, 24(%rdi)
         jmp     logged
 
         .altmacro
@@ -158,7 +254,7 @@ fault:
         .balign 16
 stubs:
         .set    v, 0
-        .rept   32
+        .rept   33
         /* Those with an error code: 8, 10 to 14, 17. */
         stub    %v, %((0x27d00 >> v) & 1)
         .set    v, v + 1
@@ -170,6 +266,17 @@ gdt:
         .quad   0x00cf9b000000ffff      /* 8: 32-bit code, accessed */
         .quad   0x00cf93000000ffff      /* 16: data, accessed */
         .quad   0x00af9b000000ffff      /* 24: 64-bit code, accessed */
+user_data:
+        .quad   0x00cff3000000ffff
+user_code:
+        .quad   0x00affb000000ffff
+tss:
+        .set    n, 0
+        .rept   CPUS
+        .quad   0x0000890000000067 + ((AREA + n * AREA_SIZE + TSS) << 16)
+        .quad   0
+        .set    n, n + 1
+        .endr
 gdt_end:
 gdtr:
         .word   gdt_end - gdt - 1
@@ -178,10 +285,10 @@ gdtr:
         .balign 16
 idt_table:
         .set    v, 0
-        .rept   32
+        .rept   33
         .word   stubs - _start + 16 * v
         .word   24
-        .word   0x8e00
+        .word   0x8e00 + ((v == 32) & 0x6000)
         .word   0xffff
         .long   0
         .long   0

@@ -1,0 +1,195 @@
+/*
+ * 64 KB pages in an SVM guest, and none in its nested page tables
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The SVM guest has page tables of its own, with CR4.P64; the nested page
+ * tables have bit 52 set in each entry, which must mean nothing there.
+ */
+#include "qemu/osdep.h"
+#include "x64k-guest.h"
+
+#define MSR_VM_HSAVE_PA 0xc0010117u
+#define EFER_LMA        (1ull << 10)
+#define EFER_SVME       (1ull << 12)
+
+#define EXIT_PF         0x4e
+#define EXIT_VMMCALL    0x81
+#define EXIT_NPF        0x400
+
+/* Guest-physical addresses of this 2 MB are somewhere else. */
+#define GPA             TEST_PA
+#define HPA             (TEST_PA + PAGE_2M)
+
+#define LEAF_VA         TEST_VA
+#define GROUP_VA        (TEST_VA + PAGE_2M)
+#define SMALL_VA        (TEST_VA + 2 * PAGE_2M)
+
+typedef struct Nested {
+    Guest *guest;
+    uint64_t vmcb;
+    uint64_t *npt;              /* the nested PTEs of GPA */
+} Nested;
+
+static void vmcb_set(Nested *n, unsigned offset, uint64_t value,
+                     unsigned bytes)
+{
+    memcpy(n->guest->ram + n->vmcb + offset, &value, bytes);
+}
+
+static uint64_t vmcb_get(Nested *n, unsigned offset)
+{
+    uint64_t value;
+
+    memcpy(&value, n->guest->ram + n->vmcb + offset, sizeof(value));
+    return value;
+}
+
+static uint64_t make_nested_tables(Nested *n)
+{
+    const uint64_t all = PTE_P | PTE_RW | PTE_US | PTE_P64;
+    Guest *guest = n->guest;
+    uint64_t pml4 = guest_new_table(guest), pdpt = guest_new_table(guest);
+    uint64_t pd = guest_new_table(guest), pt = guest_new_table(guest);
+
+    *guest_word(guest, pml4) = pdpt | all;
+    *guest_word(guest, pdpt) = pd | all;
+    for (uint64_t i = 1; i < 4; i++) {
+        *guest_word(guest, pdpt + i * 8) = i << 30 | all | PTE_PS;
+    }
+    for (uint64_t i = 0; i < 512; i++) {
+        *guest_word(guest, pd + i * 8) = i << 21 | all | PTE_PS;
+        *guest_word(guest, pt + i * 8) = (HPA + i * PAGE) | all;
+    }
+    *guest_word(guest, pd + (GPA >> 21) * 8) = pt | all;
+    n->npt = guest_word(guest, pt);
+    return pml4;
+}
+
+static void segment(Nested *n, unsigned offset, uint16_t selector,
+                    uint16_t attributes)
+{
+    vmcb_set(n, offset, selector, 2);
+    vmcb_set(n, offset + 2, attributes, 2);
+    vmcb_set(n, offset + 4, 0xffffffff, 4);
+    vmcb_set(n, offset + 8, 0, 8);
+}
+
+static Nested start(const char *properties)
+{
+    Nested n = { .guest = guest_start(properties, CR4_P64) };
+    uint64_t save = guest_new_table(n.guest);
+
+    guest_tag_frames(n.guest, GPA, 2 * PAGE_2M, 0);
+    guest_map_64k_leaf(n.guest, LEAF_VA, GPA + 3 * PAGE_64K, PTE_RW);
+    guest_map_group(n.guest, GROUP_VA, GPA + 5 * PAGE_64K, PTE_RW);
+    guest_map_4k(n.guest, SMALL_VA, GPA + 7 * PAGE, PTE_RW);
+    n.vmcb = guest_new_table(n.guest);
+    vmcb_set(&n, 0x08, 1u << 14, 4);            /* intercept #PF */
+    vmcb_set(&n, 0x10, 3, 4);                   /* VMRUN, VMMCALL */
+    vmcb_set(&n, 0x58, 1, 4);                   /* ASID */
+    vmcb_set(&n, 0x90, 1, 8);                   /* nested paging */
+    vmcb_set(&n, 0xb0, make_nested_tables(&n), 8);
+    segment(&n, 0x400, 16, 0xc93);
+    segment(&n, 0x410, 24, 0x29b);
+    segment(&n, 0x420, 16, 0xc93);
+    segment(&n, 0x430, 16, 0xc93);
+    vmcb_set(&n, 0x4d0, EFER_LME | EFER_LMA | EFER_NXE | EFER_SVME, 8);
+    vmcb_set(&n, 0x548, CR4_PAE | CR4_P64, 8);
+    vmcb_set(&n, 0x550, n.guest->cr3, 8);
+    vmcb_set(&n, 0x558, CR0_PE | CR0_ET | CR0_WP | CR0_PG, 8);
+    vmcb_set(&n, 0x560, 0x400, 8);              /* DR7 */
+    vmcb_set(&n, 0x568, 0xffff0ff0, 8);         /* DR6 */
+    vmcb_set(&n, 0x570, 2, 8);                  /* RFLAGS */
+    vmcb_set(&n, 0x668, 0x0007040600070406, 8); /* PAT */
+
+    g_assert_cmphex(guest_do(n.guest, OP_CR3, n.guest->cr3).vector, ==,
+                    NO_FAULT);
+    for (unsigned i = 0; i < 2; i++) {
+        const GuestCommand command = i ?
+            (GuestCommand) { OP_WRMSR, (int32_t)MSR_VM_HSAVE_PA, save } :
+            (GuestCommand) { OP_WRMSR, (int32_t)MSR_EFER,
+                             EFER_LME | EFER_NXE | EFER_SVME };
+        GuestLog log;
+
+        guest_run(n.guest, &command, 1, &log);
+        g_assert_cmphex(log.vector, ==, NO_FAULT);
+    }
+    return n;
+}
+
+/* Lets the SVM guest read @va; gives the exit code. */
+static uint64_t nested_read(Nested *n, uint64_t va, uint64_t *value)
+{
+    GuestLog log;
+
+    vmcb_set(n, 0x5f8, va, 8);                  /* RAX */
+    log = guest_do(n->guest, OP_VMRUN, n->vmcb);
+    g_assert_cmphex(log.vector, ==, NO_FAULT);
+    *value = log.value;
+    return vmcb_get(n, 0x70);
+}
+
+static void assert_nested(Nested *n, uint64_t va, uint64_t pa)
+{
+    uint64_t value;
+
+    g_assert_cmphex(nested_read(n, va, &value), ==, EXIT_VMMCALL);
+    g_assert_cmphex(value, ==, guest_tag(pa));
+}
+
+static void test_nested(const void *properties)
+{
+    Nested n = start(properties);
+    uint64_t *pte, value;
+
+    for (unsigned k = 0; k < 16; k++) {
+        assert_nested(&n, LEAF_VA + k * PAGE, HPA + 3 * PAGE_64K + k * PAGE);
+        assert_nested(&n, GROUP_VA + k * PAGE, HPA + 5 * PAGE_64K + k * PAGE);
+    }
+    assert_nested(&n, SMALL_VA, HPA + 7 * PAGE);
+
+    /* What is not nested still has its own translations. */
+    g_assert_cmphex(guest_do(n.guest, OP_LOAD, LEAF_VA + PAGE).value, ==,
+                    guest_tag(GPA + 3 * PAGE_64K + PAGE));
+    g_assert_cmphex(guest_do(n.guest, OP_LOAD, GROUP_VA + PAGE).value, ==,
+                    guest_tag(GPA + 5 * PAGE_64K + PAGE));
+
+    /* The group was well formed: A in all 16 of its PTEs. */
+    pte = guest_word(n.guest, guest_map_4k(n.guest, GROUP_VA + 15 * PAGE,
+                                           GPA + 6 * PAGE_64K - PAGE,
+                                           PTE_RW | PTE_P64));
+    g_assert_cmphex(*pte & PTE_A, ==, 0);
+    assert_nested(&n, GROUP_VA, HPA + 5 * PAGE_64K);
+    g_assert_cmphex(*pte & PTE_A, ==, PTE_A);
+    *pte &= ~PTE_A;
+
+    /* A nested PTE of its own for each page: one of 16 goes elsewhere. */
+    n.npt[3 * 16 + 9] += 16 * PAGE;
+    assert_nested(&n, LEAF_VA + 9 * PAGE,
+                  HPA + 3 * PAGE_64K + 25 * PAGE);
+    assert_nested(&n, LEAF_VA + 10 * PAGE, HPA + 3 * PAGE_64K + 10 * PAGE);
+    n.npt[3 * 16 + 9] &= ~PTE_P;
+    g_assert_cmphex(nested_read(&n, LEAF_VA + 9 * PAGE, &value), ==, EXIT_NPF);
+    assert_nested(&n, LEAF_VA + 8 * PAGE, HPA + 3 * PAGE_64K + 8 * PAGE);
+
+    /* A reserved bit of a leaf is the SVM guest's own fault. */
+    *guest_word(n.guest, guest_map_64k_leaf(n.guest, LEAF_VA,
+                                            GPA + 3 * PAGE_64K, 0)) |= PAGE;
+    g_assert_cmphex(nested_read(&n, LEAF_VA, &value), ==, EXIT_PF);
+    g_assert_cmphex(vmcb_get(&n, 0x78), ==, PF_P | PF_RSVD);
+    g_assert_cmphex(vmcb_get(&n, 0x80), ==, LEAF_VA);
+    guest_stop(n.guest);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_data_func("/x64k/nested/no-model",
+                        ",svm=on,npt=on,x64k-contig=on,x64k-leaf=on",
+                        test_nested);
+    qtest_add_data_func("/x64k/nested/model",
+                        ",svm=on,npt=on,x64k-contig=on,x64k-leaf=on,"
+                        "hwtlb=skylake", test_nested);
+    return g_test_run();
+}
