@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import subprocess
+import tempfile
 import termios
 import time
 import unittest
@@ -163,6 +164,22 @@ class Failure(GuestTest):
         ran = self.boot("4k", "--tlb", "no-such-preset", "--", "true",
                         status=125)
         self.assertIn("no-such-preset", ran.stderr)
+
+    def test_tlb_of_a_file(self):
+        shown = self.x64k("tlb", "show", "zen4", "--json").stdout
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            file.write(shown)
+            file.flush()
+            ran = self.boot("4k", "--tlb", file.name, "--tlb-coalesce", "8",
+                            "--", "tlbstat", "true")
+            self.assertRegex(ran.stdout, rb"[1-9]\d*  l1d-load-miss\s")
+            # What the emulator says of a bad one reaches the user.
+            file.write(b",")
+            file.flush()
+            ran = self.boot("4k", "--tlb", file.name, "--", "true",
+                            status=125)
+            self.assertIn(f"hwtlb-config={file.name}", ran.stderr)
+            self.assertIn("JSON", ran.stderr)
 
     def test_icount_needs_one_cpu(self):
         ran = self.boot("4k", "--icount", "--cpus", "2", "--", "true",

@@ -78,6 +78,7 @@ class Initramfs(unittest.TestCase):
         self.assertEqual(len(names), len(set(names)))
         for name in ("init", "bin/busybox", "usr/bin/sqlite3",
                      "usr/local/bin/tlbstat", "usr/local/bin/toucher",
+                     "usr/local/bin/pageloop", "usr/bin/tcc",
                      "usr/lib64/ld-linux-x86-64.so.2"):
             self.assertIn(name, names)
 

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The built emulator as a drop-in: it must find its firmware by itself."""
 
+import json
 import os
+import re
 import subprocess
 import tempfile
 import time
 import unittest
 from pathlib import Path
 
-from x64k.paths import QEMU
+from x64k import tlb
+from x64k.paths import QEMU, ROOT
 
 
 class DropIn(unittest.TestCase):
@@ -60,3 +63,32 @@ class DropIn(unittest.TestCase):
     def test_is_no_link_into_the_build_folder(self):
         self.assertFalse(QEMU.is_symlink())
         self.assertTrue(os.access(QEMU, os.X_OK))
+
+
+class Tlbs(unittest.TestCase):
+    def test_presets(self):
+        names = [config["name"] for config in tlb.presets()]
+        self.assertIn("skylake", names)
+        self.assertEqual(len(set(names)), len(names))
+        for config in tlb.presets():
+            self.assertNotIn("no source given", tlb.description(config))
+
+    def starts(self, text: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "tlb.json"
+            path.write_text(text)
+            done = subprocess.run(
+                [QEMU, "-display", "none", "-nodefaults", "-S", "-monitor",
+                 "stdio", "-cpu", f"max,hwtlb-config={path}"],
+                input="quit\n", capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_what_bench_makes_of_a_preset(self):
+        for policy in ("lru", "tree-plru"):
+            self.starts(json.dumps(tlb.with_l1_policy(tlb.preset("skylake"),
+                                                      policy)))
+
+    def test_example_of_the_documentation(self):
+        text = (ROOT / "docs/specs/hwtlb.rst").read_text()
+        example = re.search(r"--json``::\n\n(.*?)\n\n", text, re.DOTALL)
+        self.starts(example[1])

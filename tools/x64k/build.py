@@ -18,7 +18,9 @@ from x64k.paths import BUILD, CACHE, LOGS, MESON, QEMU, ROOT, shown
 GROUPS = {
     "qemu": ["qemu.stamp"],
     "stock": ["qemu-stock.stamp"],
+    "sanitized": ["qemu-sanitized.stamp"],
     "qtest": ["qtest.stamp"],
+    "upstream": ["upstream-qtest.stamp"],
     "guest": ["guest"],
     "trees": ["qemu-src.stamp", "linux-src.stamp"],
     "unit": ["meson-test-prereq"],
@@ -84,6 +86,12 @@ def qtests() -> list[str]:
     """The names of our qtests."""
     return sorted(path.stem for prefix in ("x64k", "hwtlb") for path in
                   (ROOT / "tests/qtest").glob(f"{prefix}*-test.c"))
+
+
+def qtest_benches() -> list[str]:
+    """Measurements that are built as the qtests are."""
+    return sorted(path.stem for path in
+                  (ROOT / "tests/qtest").glob("x64k-*-bench.c"))
 
 
 def tool_tests() -> list[str]:

@@ -17,8 +17,13 @@ SUITES = {
     "tools": (),
     "queue": ("trees",),
     "qtest": ("qemu", "qtest"),
+    "stock": ("qemu", "stock", "qtest"),
     "guest": ("qemu", "guest"),
+    "upstream": ("qemu", "stock", "qtest", "upstream"),
+    "sanitize": ("sanitized", "qtest", "unit"),
 }
+# Long: only if asked for.
+ON_DEMAND = ("upstream", "sanitize")
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
 
@@ -69,7 +74,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "failed, or if none ran.")
     build.add_options(parser)
     parser.add_argument("--suite", action="append", choices=SUITES,
-                        help="only this suite (may be repeated)")
+                        help="only this suite (may be repeated); `upstream`, "
+                        "QEMU's own qtests on ours and on the stock emulator, "
+                        "and `sanitize` run only if named")
+    parser.add_argument("--sanitize", action="append_const", dest="suite",
+                        const="sanitize", help="--suite sanitize: the model's "
+                        "tests and the qtests with AddressSanitizer and "
+                        "UndefinedBehaviorSanitizer in the emulator")
     parser.add_argument("--verbose", "-v", action="store_true",
                         help="print the parts of each test, not only the "
                         "failed and skipped ones")
@@ -79,7 +90,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    suites = args.suite or list(SUITES)
+    suites = args.suite or [suite for suite in SUITES
+                            if suite not in ON_DEMAND]
     build.ensure(args, *dict.fromkeys(
         group for suite in suites for group in SUITES[suite]))
 

@@ -22,6 +22,8 @@ VERBS = {
     "demo": "x64k.demo",
     "boot": "x64k.boot",
     "compare": "x64k.compare",
+    "tlb": "x64k.tlb",
+    "bench": "x64k.bench",
     "qemu": "x64k.qemu",
     "refresh-patches": "x64k.patches",
     "clean": "x64k.clean",

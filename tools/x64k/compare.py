@@ -79,6 +79,11 @@ def document(args: argparse.Namespace, command: list[bytes],
     return {
         "x64k": VERSION,
         "tlb": args.tlb,
+        "tlb_coalesce": args.tlb_coalesce,
+        "tlb_observe": args.tlb_observe,
+        # A file may change or go: keep what it said.
+        "tlb_config": (json.loads(Path(args.tlb).read_text())
+                       if guest.is_file(args.tlb) else None),
         "command": [os.fsdecode(word) for word in command],
         "modes": modes,
         "icount": args.icount,

@@ -65,14 +65,35 @@ class Machine:
     timeout: float = 600.0
     icount: bool = False
     seed: int = 1
+    coalesce: int | None = None     # what the preset says
+    observe: str | None = None
+    binary: Path | None = None      # another emulator than ours
+    options: tuple[str, ...] = ()   # more for its command line
+
+    def tlb_properties(self) -> str:
+        """TLB is a preset, or the path of a configuration file."""
+        if self.tlb == "off":
+            return ""
+        if is_file(self.tlb):
+            # A comma is doubled in QEMU's options.
+            path = os.path.abspath(self.tlb).replace(",", ",,")
+            text = f",hwtlb-config={path}"
+        else:
+            text = f",hwtlb={self.tlb}"
+        if self.coalesce is not None:
+            text += f",hwtlb-coalesce={self.coalesce}"
+        if self.observe:
+            text += f",hwtlb-observe={self.observe}"
+        return text
 
     def command(self, initrd: Path, ports: list[str]) -> list[str]:
         """The emulator's command line, without a run's own details."""
         mode = MODES[self.mode]
-        tlb = "" if self.tlb == "off" else f",hwtlb={self.tlb}"
+        tlb = self.tlb_properties()
         line = " ".join(filter(None, (KERNEL_LINE, mode.append, self.append)))
+        program = [str(self.binary)] if self.binary else emulator()
         command = [
-            *emulator(), "-nodefaults", "-no-user-config", "-display", "none",
+            *program, "-nodefaults", "-no-user-config", "-display", "none",
             "-no-reboot", "-machine", "pc", "-accel", "tcg",
             "-cpu", f"max{tlb}{mode.cpu}",
             "-smp", str(self.cpus), "-m", self.mem,
@@ -86,7 +107,7 @@ class Machine:
             command += ["-icount", "shift=0,sleep=off",
                         "-rtc", "base=2026-01-01T00:00:00,clock=vm",
                         "-seed", str(self.seed)]
-        return command
+        return [*command, *self.options]
 
 
 @dataclass
@@ -95,6 +116,11 @@ class Outcome:
     console: Path
     host_s: float                   # from power-on to power-off
     complaints: list[str] = field(default_factory=list)
+
+
+def is_file(tlb: str) -> bool:
+    """Presets have neither a slash nor a dot in their names."""
+    return "/" in tlb or "." in tlb
 
 
 def emulator() -> list[str]:
@@ -297,6 +323,18 @@ def valid_mem(text: str) -> str:
         f"'{text}' is not a memory size such as 512M or 2G")
 
 
+def valid_tlb(text: str) -> str:
+    """A preset is the emulator's to know; a file must be there."""
+    if is_file(text):
+        if not os.access(text, os.R_OK) or os.path.isdir(text):
+            raise argparse.ArgumentTypeError(f"there is no file '{text}' that "
+                                             "can be read")
+    elif not re.fullmatch(r"[a-z0-9-]+", text):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is neither a preset (x64k tlb list) nor a file NAME.json")
+    return text
+
+
 def positive(kind: type) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
         try:
@@ -309,8 +347,18 @@ def positive(kind: type) -> Callable[[str], Any]:
 
 
 def add_options(parser: argparse.ArgumentParser, tlb: str) -> None:
-    parser.add_argument("--tlb", metavar="PRESET", default=tlb,
-                        help="TLB model: skylake or off (default %(default)s)")
+    parser.add_argument("--tlb", metavar="PRESET|FILE", default=tlb,
+                        type=valid_tlb,
+                        help="TLB model: a preset (x64k tlb list), a JSON file "
+                        "(x64k tlb show --json), or off (default %(default)s)")
+    parser.add_argument("--tlb-coalesce", metavar="N", type=int,
+                        choices=(1, 2, 4, 8, 16),
+                        help="coalesce up to N pages of 4 KB without a hint: "
+                        "1 (none), 2, 4, 8 or 16 (default: as the preset)")
+    parser.add_argument("--tlb-observe", choices=("misses", "every"),
+                        metavar="WHAT",
+                        help="misses (default), or every: show the model every "
+                        "access, slowly, and count lookups and hits")
     parser.add_argument("--mem", metavar="N", type=valid_mem, default="512M",
                         help="memory of the guest (default %(default)s)")
     parser.add_argument("--kernel", metavar="PATH", type=Path,
@@ -329,8 +377,14 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     cpus = getattr(args, "cpus", 1)
     if args.icount and cpus > 1:
         raise ui.X64kError("--icount needs a single CPU", 2)
+    if args.tlb == "off":
+        for name in ("coalesce", "observe"):
+            if getattr(args, f"tlb_{name}") is not None:
+                raise ui.X64kError(f"--tlb-{name} needs a TLB model: --tlb",
+                                   2)
     return Machine(mode, args.tlb, args.mem, cpus, args.kernel, args.append,
-                   args.timeout, args.icount)
+                   args.timeout, args.icount, coalesce=args.tlb_coalesce,
+                   observe=args.tlb_observe)
 
 
 def command_of(args: argparse.Namespace) -> list[bytes]:

@@ -27,7 +27,10 @@ GUEST = BUILD / "guest"
 MESON = BUILD / "meson"     # the top-level build graph
 
 QEMU = BIN / "qemu-system-x86_64"
-QEMU_STOCK = BIN / "qemu-system-x86_64-stock"
+# Of the same name: programs tell the architecture from it.
+QEMU_STOCK = BIN / "stock/qemu-system-x86_64"
+QEMU_SANITIZED = BIN / "sanitized/qemu-system-x86_64"
+CACHE_PLUGIN = BIN / "stock/libcache.so"
 VMLINUX = GUEST / "vmlinux"
 BZIMAGE = GUEST / "bzImage"
 INITRAMFS = GUEST / "initramfs.cpio"

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from x64k import build, meson, proc, trees, ui
-from x64k.paths import BIN, BUILD, LOGS, QEMU, QEMU_STOCK
+from x64k import build, meson, proc, trees, ui, upstream
+from x64k.paths import (BUILD, CACHE_PLUGIN, LOGS, QEMU, QEMU_SANITIZED,
+                        QEMU_STOCK)
 
 # The same for both emulators: every speed is a ratio of the two.  The
 # firmware is Debian's; named here, the binary finds it with no option.
@@ -23,6 +24,9 @@ CONFIGURE = [
     "--disable-download", "--disable-install-blobs",
     "--firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu",
 ]
+
+# Several times slower: for tests that take hostile input.
+SANITIZE = ["--enable-asan", "--enable-ubsan"]
 
 
 def write_if_changed(path: Path, text: str) -> None:
@@ -47,14 +51,15 @@ def source_step(up: trees.Upstream) -> Callable[[Path], None]:
 
 
 def compile_qemu(name: str, title: str, tree: Path, objects: Path,
-                 targets: list[str]) -> None:
+                 targets: list[str],
+                 options: list[str] = CONFIGURE) -> None:
     """Configures QEMU if need be and lets its own ninja do the rest."""
     env = meson.environment()
     configured = objects / "x64k-configured"
-    wanted = "\n".join([*CONFIGURE, env["PYTHONPATH"]])
+    wanted = "\n".join([*options, env["PYTHONPATH"]])
     if not (configured.exists() and configured.read_text() == wanted):
         objects.mkdir(parents=True, exist_ok=True)
-        proc.logged([os.path.relpath(tree / "configure", objects), *CONFIGURE],
+        proc.logged([os.path.relpath(tree / "configure", objects), *options],
                     f"{name}-configure", f"Configuring {title}", cwd=objects,
                     env=env, detail="")
         configured.write_text(wanted)
@@ -67,7 +72,7 @@ def publish(built: Path, place: Path) -> None:
     another way if it finds itself in its build folder."""
     if place.exists() and place.samefile(built):
         return
-    BIN.mkdir(parents=True, exist_ok=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(place.name + ".partial")
     fresh.unlink(missing_ok=True)
     fresh.hardlink_to(built)
@@ -82,15 +87,32 @@ def qemu(_: Path) -> None:
 
 def qemu_stock(_: Path) -> None:
     trees.ensure_stock()
+    # The plugin that models caches is what the TLB model is measured against.
     compile_qemu("qemu-stock", "stock QEMU", trees.STOCK, trees.STOCK_OBJECTS,
-                 ["qemu-system-x86_64"])
+                 ["qemu-system-x86_64", "contrib/plugins/libcache.so"])
     publish(trees.STOCK_OBJECTS / "qemu-system-x86_64", QEMU_STOCK)
+    publish(trees.STOCK_OBJECTS / "contrib/plugins/libcache.so", CACHE_PLUGIN)
+
+
+def qemu_sanitized(_: Path) -> None:
+    objects = BUILD / "sanitized/qemu"
+    compile_qemu("qemu-sanitized", "QEMU with sanitizers", trees.QEMU.tree,
+                 objects, ["qemu-system-x86_64"], CONFIGURE + SANITIZE)
+    publish(objects / "qemu-system-x86_64", QEMU_SANITIZED)
 
 
 def qtest(_: Path) -> None:
     if names := build.qtests():
         compile_qemu("qtest", "the qtests", trees.QEMU.tree, BUILD / "qemu",
-                     [f"tests/qtest/{name}" for name in names])
+                     [f"tests/qtest/{name}" for name in names]
+                     + [f"tests/qtest/x64k/{name}"
+                        for name in build.qtest_benches()])
+
+
+def upstream_qtest(_: Path) -> None:
+    compile_qemu("upstream-qtest", "QEMU's own qtests", trees.QEMU.tree,
+                 BUILD / "qemu", [f"tests/qtest/{test['name']}"
+                                  for test in upstream.programs()])
 
 
 STEPS = {
@@ -98,7 +120,9 @@ STEPS = {
     "linux-src": source_step(trees.LINUX),
     "qemu": qemu,
     "qemu-stock": qemu_stock,
+    "qemu-sanitized": qemu_sanitized,
     "qtest": qtest,
+    "upstream-qtest": upstream_qtest,
 }
 
 

@@ -25,7 +25,7 @@ STATE = "x64k.json"                 # in .git: what the tree was made from
 
 # Our folder -> its place in QEMU's tree.  New files only; edits are patches.
 OVERLAYS = {"hw": "hw", "target-i386": "target/i386",
-            "tests/qtest": "tests/qtest"}
+            "qapi": "qapi", "tests/qtest": "tests/qtest"}
 
 
 @dataclass(frozen=True)
