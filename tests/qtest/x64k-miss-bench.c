@@ -3,7 +3,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- *     x64k-miss-bench EMULATOR [STOCK-EMULATOR [ROUNDS [PROPERTIES...]]]
+ *     x64k-miss-bench [-c CASE] [-n CALLS] EMULATOR
+ *                     [STOCK-EMULATOR [ROUNDS [PROPERTIES...]]]
+ *
+ * -c runs only the cases whose names begin so, -n makes turns shorter or
+ * longer (both for profilers).
  *
  * A loop without an operating system reads a word of a random page: one of 16,
  * or, for some of the reads, one of many.  Guests take turns, some 50 ms each,
@@ -21,7 +25,7 @@
 #define CODE_VA         (TEST_VA + MAX_PAGES * PAGE)
 #define ALL             65536
 #define READS           100000
-#define CALLS           30
+#define MAX_CALLS       30
 
 typedef struct Work {
     const char *name;
@@ -123,23 +127,23 @@ static void start(Side *side, const char *emulator)
  * Host clock ticks for a read, by the guest's own clock.  The quickest of
  * many short calls is one that nothing else has interrupted.
  */
-static double run(Side *side, const Work *work)
+static double run(Side *side, const Work *work, unsigned calls)
 {
-    GuestCommand script[CALLS + 1] = {
+    GuestCommand script[MAX_CALLS + 1] = {
         /* L0 is to be as it is in the long run. */
         { .op = OP_CR3, .operand = side->guest->cr3 },
     };
     const uint64_t code = CODE_VA + (work - works) * PAGE;
-    GuestLog log[CALLS + 1];
+    GuestLog log[MAX_CALLS + 1];
     uint64_t ticks = UINT64_MAX;
 
-    for (unsigned i = 1; i <= CALLS; i++) {
+    for (unsigned i = 1; i <= calls; i++) {
         script[i] = (GuestCommand) { .op = OP_CALL, .operand = code };
     }
     qtest_qmp_assert_success(side->guest->qts, "{ 'execute': 'cont' }");
-    guest_run(side->guest, script, CALLS + 1, log);
+    guest_run(side->guest, script, calls + 1, log);
     qtest_qmp_assert_success(side->guest->qts, "{ 'execute': 'stop' }");
-    for (unsigned i = 3; i <= CALLS; i++) {
+    for (unsigned i = MIN(3, calls); i <= calls; i++) {
         g_assert_cmphex(log[i].vector, ==, NO_FAULT);
         ticks = MIN(ticks, log[i].value);
     }
@@ -148,18 +152,32 @@ static double run(Side *side, const Work *work)
 
 int main(int argc, char **argv)
 {
-    const char *ours = argc > 1 ? argv[1] : NULL;
-    const char *stock = argc > 2 ? argv[2] : ours;
-    unsigned rounds = argc > 3 ? atoi(argv[3]) : 15;
-    unsigned n = argc > 4 ? argc - 3 : 3;
-    g_autofree Side *sides = g_new0(Side, n);
+    const char *name = argv[0], *only = "", *ours, *stock;
+    unsigned rounds, n, calls = MAX_CALLS;
+    int c;
+    g_autofree Side *sides = NULL;
     g_autofree double *ratio = NULL;
 
-    if (!ours || rounds < 1) {
-        fprintf(stderr, "usage: %s EMULATOR [STOCK-EMULATOR [ROUNDS "
-                "[PROPERTIES...]]]\n", argv[0]);
+    while ((c = getopt(argc, argv, "c:n:")) != -1) {
+        if (c == 'c') {
+            only = optarg;
+        } else {
+            calls = c == 'n' ? atoi(optarg) : 0;
+        }
+    }
+    argc -= optind - 1;
+    argv += optind - 1;
+    ours = argc > 1 ? argv[1] : NULL;
+    stock = argc > 2 ? argv[2] : ours;
+    rounds = argc > 3 ? atoi(argv[3]) : 15;
+    n = argc > 4 ? argc - 3 : 3;
+    if (!ours || rounds < 1 || calls < 1 || calls > MAX_CALLS) {
+        fprintf(stderr, "usage: %s [-c CASE] [-n CALLS, 1 to %d] EMULATOR "
+                "[STOCK-EMULATOR [ROUNDS [PROPERTIES...]]]\n", name,
+                MAX_CALLS);
         return 2;
     }
+    sides = g_new0(Side, n);
     sides[0].properties = "";
     for (unsigned i = 1; i < n; i++) {
         sides[i].properties = argc > 4 ? argv[3 + i] :
@@ -173,11 +191,14 @@ int main(int argc, char **argv)
     }
     ratio = g_new(double, rounds);
     for (unsigned w = 0; w < ARRAY_SIZE(works); w++) {
+        if (!g_str_has_prefix(works[w].name, only)) {
+            continue;
+        }
         for (unsigned r = 0; r < rounds; r++) {
             for (unsigned i = 0; i < n; i++) {
                 Side *side = &sides[(i + r) % n];
 
-                side->ticks[w][r] = run(side, &works[w]);
+                side->ticks[w][r] = run(side, &works[w], calls);
             }
         }
         printf("%-16s stock %6.1f ticks", works[w].name,
@@ -200,14 +221,16 @@ int main(int argc, char **argv)
         unsigned swept = 0;
 
         for (unsigned w = 0; w < ARRAY_SIZE(works); w++) {
-            if (works[w].swept) {
+            if (works[w].swept && !*only) {
                 logs += log(quantile(sides[i].ticks[w], rounds, 0.5) /
                             quantile(sides[0].ticks[w], rounds, 0.5));
                 swept++;
             }
         }
-        printf("'%s': geometric mean of 0.1 to 100 %%: %.3f\n",
-               sides[i].properties, exp(logs / swept));
+        if (swept) {
+            printf("'%s': geometric mean of 0.1 to 100 %%: %.3f\n",
+                   sides[i].properties, exp(logs / swept));
+        }
     }
     for (unsigned i = 0; i < n; i++) {
         guest_stop(sides[i].guest);
