@@ -28,7 +28,12 @@
 /* Above this, a set is searched through a hash table. */
 #define LINEAR_WAYS 16
 
-static bool uses_ring(const HWTLBArrayConfig *config)
+static bool uses_path(const HWTLBArrayConfig *config)
+{
+    return config->policy == HWTLB_TREE_PLRU && config->ways <= 64;
+}
+
+static bool uses_order(const HWTLBArrayConfig *config)
 {
     return config->policy == HWTLB_FIFO || config->policy == HWTLB_LRU;
 }
@@ -44,16 +49,27 @@ static unsigned bucket_bits(uint32_t slots)
     return 33 - clz32(slots);
 }
 
+/* Of two to four guesses for each slot, up to a bound. */
+static uint32_t n_guesses(uint32_t slots)
+{
+    return MIN(1u << (33 - clz32(slots)), 1u << 14);
+}
+
 uint64_t hwtlb_array_bytes(const HWTLBArrayConfig *config)
 {
     uint64_t slots = (uint64_t)config->sets * config->ways;
     uint64_t words = (uint64_t)config->sets * ((config->ways + 63) / 64);
     uint64_t bytes = slots * sizeof(uint64_t) + words * sizeof(uint64_t);
 
-    if (uses_ring(config)) {
+    if (uses_order(config) && config->ways <= HWTLB_WORD_WAYS) {
+        bytes += config->sets * sizeof(uint64_t);
+    } else if (uses_order(config)) {
         bytes += slots * sizeof(HWTLBRing) + config->sets * sizeof(uint16_t);
     } else if (looks_at_hits(config)) {
         bytes += words * sizeof(uint64_t);
+    }
+    if (uses_path(config)) {
+        bytes += config->ways * 2 * sizeof(uint64_t);
     }
     if (looks_at_hits(config)) {
         bytes += config->sets * sizeof(uint32_t);
@@ -61,63 +77,7 @@ uint64_t hwtlb_array_bytes(const HWTLBArrayConfig *config)
     if (config->ways > LINEAR_WAYS) {
         bytes += (slots + (1ull << bucket_bits(slots))) * sizeof(uint32_t);
     }
-    return bytes;
-}
-
-void hwtlb_array_init(HWTLBArray *array, const HWTLBArrayConfig *config,
-                      uint64_t seed)
-{
-    const uint32_t sets = config->sets, ways = config->ways;
-    const uint32_t slots = sets * ways;
-
-    *array = (HWTLBArray) {
-        .config = *config,
-        .slots = slots,
-        .words = (ways + 63) / 64,
-        .per_way = (1ull << 40) / ways + 1,
-        .filtered = looks_at_hits(config),
-        .set_mask_valid = is_power_of_2(sets),
-        .set_mask = sets - 1,
-        .set_bits = ctz32(sets),
-        .random = seed,
-    };
-    array->tags = g_new0(uint64_t, slots);
-    array->valid = g_new0(uint64_t, (size_t)sets * array->words);
-    if (uses_ring(config)) {
-        array->ring = g_new(HWTLBRing, slots);
-        array->head = g_new0(uint16_t, sets);
-        for (uint32_t slot = 0; slot < slots; slot++) {
-            uint32_t way = slot % ways;
-
-            array->ring[slot].next = way + 1 < ways ? way + 1 : 0;
-            array->ring[slot].prev = way ? way - 1 : ways - 1;
-        }
-    } else if (looks_at_hits(config)) {
-        array->bits = g_new0(uint64_t, (size_t)sets * array->words);
-    }
-    if (array->filtered) {
-        array->mru = g_new(uint32_t, sets);
-        memset(array->mru, 0xff, sets * sizeof(uint32_t));
-    }
-    if (ways > LINEAR_WAYS) {
-        array->bucket_bits = bucket_bits(slots);
-        array->bucket = g_new(uint32_t, 1u << array->bucket_bits);
-        memset(array->bucket, 0xff,
-               sizeof(uint32_t) << array->bucket_bits);
-        array->chain = g_new(uint32_t, slots);
-    }
-}
-
-void hwtlb_array_destroy(HWTLBArray *array)
-{
-    g_free(array->tags);
-    g_free(array->valid);
-    g_free(array->ring);
-    g_free(array->head);
-    g_free(array->bits);
-    g_free(array->mru);
-    g_free(array->bucket);
-    g_free(array->chain);
+    return bytes + n_guesses(slots) * sizeof(uint32_t);
 }
 
 /*
@@ -161,6 +121,85 @@ static void tree_touch(uint64_t *tree, uint32_t ways, uint32_t way)
     }
 }
 
+void hwtlb_array_init(HWTLBArray *array, const HWTLBArrayConfig *config,
+                      uint64_t seed)
+{
+    const uint32_t sets = config->sets, ways = config->ways;
+    const uint32_t slots = sets * ways;
+
+    *array = (HWTLBArray) {
+        .config = *config,
+        .slots = slots,
+        .words = (ways + 63) / 64,
+        .per_way = (1ull << 40) / ways + 1,
+        .filtered = looks_at_hits(config),
+        .set_mask_valid = is_power_of_2(sets),
+        .set_mask = sets - 1,
+        .hash_shift = config->hash == HWTLB_XOR ? ctz32(sets) : 63,
+        .random = seed,
+    };
+    array->tags = g_new0(uint64_t, slots);
+    array->valid = g_new0(uint64_t, (size_t)sets * array->words);
+    if (uses_order(config) && ways <= HWTLB_WORD_WAYS) {
+        array->order = g_new(uint64_t, sets);
+        array->order_top = 4 * (ways - 1);
+        for (uint32_t set = 0; set < sets; set++) {
+            array->order[set] = 0xfedcba9876543210ull &
+                                MAKE_64BIT_MASK(0, 4 * ways);
+        }
+    } else if (uses_order(config)) {
+        array->ring = g_new(HWTLBRing, slots);
+        array->head = g_new0(uint16_t, sets);
+        for (uint32_t slot = 0; slot < slots; slot++) {
+            uint32_t way = slot % ways;
+
+            array->ring[slot].next = way + 1 < ways ? way + 1 : 0;
+            array->ring[slot].prev = way ? way - 1 : ways - 1;
+        }
+    } else if (looks_at_hits(config)) {
+        array->bits = g_new0(uint64_t, (size_t)sets * array->words);
+    }
+    if (uses_path(config)) {
+        array->path = g_malloc0_n(ways, sizeof(*array->path));
+        for (uint32_t way = 0; way < ways; way++) {
+            uint64_t none = 0, all = -1;
+
+            tree_touch(&none, ways, way);
+            tree_touch(&all, ways, way);
+            array->path[way].nodes = ~all | none;
+            array->path[way].values = none;
+        }
+    }
+    if (array->filtered) {
+        array->mru = g_new(uint32_t, sets);
+        memset(array->mru, 0xff, sets * sizeof(uint32_t));
+    }
+    array->guess_mask = n_guesses(slots) - 1;
+    array->guess = g_new0(uint32_t, array->guess_mask + 1);
+    if (ways > LINEAR_WAYS) {
+        array->bucket_bits = bucket_bits(slots);
+        array->bucket = g_new(uint32_t, 1u << array->bucket_bits);
+        memset(array->bucket, 0xff,
+               sizeof(uint32_t) << array->bucket_bits);
+        array->chain = g_new(uint32_t, slots);
+    }
+}
+
+void hwtlb_array_destroy(HWTLBArray *array)
+{
+    g_free(array->tags);
+    g_free(array->valid);
+    g_free(array->order);
+    g_free(array->path);
+    g_free(array->ring);
+    g_free(array->head);
+    g_free(array->bits);
+    g_free(array->mru);
+    g_free(array->guess);
+    g_free(array->bucket);
+    g_free(array->chain);
+}
+
 static uint32_t tree_victim(const uint64_t *tree, uint32_t ways)
 {
     uint32_t node = 1;
@@ -181,12 +220,7 @@ static void nru_touch(uint64_t *map, uint32_t words, uint32_t ways,
     }
 }
 
-/*
- * fifo, lru: the ring.  Ways without a tag are at its front, so that the way
- * at the head is always the one to go next.
- */
-
-static void ring_to_end(HWTLBArray *array, uint32_t set, uint32_t way)
+void hwtlb_ring_to_end(HWTLBArray *array, uint32_t set, uint32_t way)
 {
     HWTLBRing *ring = array->ring + set * array->config.ways;
     const uint16_t head = array->head[set];
@@ -204,32 +238,31 @@ static void ring_to_end(HWTLBArray *array, uint32_t set, uint32_t way)
     }
 }
 
-static void ring_to_front(HWTLBArray *array, uint32_t set, uint32_t way)
+static void to_front(HWTLBArray *array, uint32_t set, uint32_t way)
 {
-    if (way != array->head[set]) {
-        ring_to_end(array, set, way);
+    if (array->order) {
+        const uint64_t order = array->order[set];
+        const unsigned at = hwtlb_order_of(order, way);
+        const uint64_t after = -1ull << at << 4;
+
+        array->order[set] = (order & after) |
+                            (order << 4 & ~after) | way;
+    } else if (way != array->head[set]) {
+        hwtlb_ring_to_end(array, set, way);
         array->head[set] = way;
     }
 }
 
-void hwtlb_array_touch_slow(HWTLBArray *array, uint32_t slot)
+void hwtlb_array_touch_slow(HWTLBArray *array, uint32_t set, uint32_t way)
 {
     const uint32_t ways = array->config.ways;
-    const uint32_t set = hwtlb_array_set_of(array, slot);
-    const uint32_t way = slot - set * ways;
 
-    switch (array->config.policy) {
-    case HWTLB_LRU:
-        ring_to_end(array, set, way);
-        break;
-    case HWTLB_TREE_PLRU:
+    if (array->ring) {
+        hwtlb_ring_to_end(array, set, way);
+    } else if (array->config.policy == HWTLB_TREE_PLRU) {
         tree_touch(array->bits + set * array->words, ways, way);
-        break;
-    case HWTLB_NRU:
+    } else {
         nru_touch(array->bits + set * array->words, array->words, ways, way);
-        break;
-    default:
-        g_assert_not_reached();
     }
 }
 
@@ -245,8 +278,12 @@ static uint64_t splitmix64(uint64_t *state)
 uint32_t hwtlb_array_victim_slow(HWTLBArray *array, uint32_t set)
 {
     const uint32_t ways = array->config.ways;
-    uint32_t way = first_clear(array->valid + set * array->words, ways);
+    uint32_t way;
 
+    if (array->ring) {
+        return set * ways + array->head[set];
+    }
+    way = first_clear(array->valid + set * array->words, ways);
     if (way == ways) {
         switch (array->config.policy) {
         case HWTLB_RANDOM:
@@ -291,18 +328,20 @@ void hwtlb_array_rehash(HWTLBArray *array, uint32_t slot, uint64_t tag)
     link_tag(array, slot, tag);
 }
 
-void hwtlb_array_insert(HWTLBArray *array, uint32_t slot, uint64_t tag)
+void hwtlb_array_insert(HWTLBArray *array, uint32_t slot, uint64_t tag,
+                        uint64_t vpn)
 {
     const uint32_t set = hwtlb_array_set_of(array, slot);
     const uint32_t way = slot - set * array->config.ways;
 
     array->tags[slot] = tag;
     assign(array->valid + set * array->words, way, true);
+    array->guess[vpn & array->guess_mask] = slot;
     if (array->bucket) {
         link_tag(array, slot, tag);
     }
     if (array->config.policy == HWTLB_FIFO) {
-        ring_to_end(array, set, way);
+        hwtlb_array_to_end(array, set, way);
     }
 }
 
@@ -319,8 +358,8 @@ void hwtlb_array_remove(HWTLBArray *array, uint32_t slot)
     if (array->filtered && array->mru[set] == slot) {
         array->mru[set] = HWTLB_NO_SLOT;
     }
-    if (uses_ring(&array->config)) {
-        ring_to_front(array, set, way);
+    if (uses_order(&array->config)) {
+        to_front(array, set, way);
     } else if (array->config.policy == HWTLB_NRU) {
         assign(array->bits + set * array->words, way, false);
     }

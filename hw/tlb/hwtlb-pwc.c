@@ -50,12 +50,14 @@ static uint32_t find(const HWTLBPwc *pwc, HWTLBPwcId id, uint64_t va)
 static void add(HWTLBPwc *pwc, HWTLBPwcId id, uint64_t va)
 {
     HWTLBArray *array = &pwc->arrays[id];
-    uint32_t slot = hwtlb_array_victim(array, va >> pwcs[id].shift);
+    const uint64_t vpn = va >> pwcs[id].shift;
+    const uint32_t set = hwtlb_array_set(array, vpn);
+    const uint32_t slot = hwtlb_array_victim(array, set);
 
     if (array->tags[slot]) {
-        hwtlb_array_replace(array, slot, tag_of(id, va));
+        hwtlb_array_replace(array, set, slot, tag_of(id, va), vpn);
     } else {
-        hwtlb_array_insert(array, slot, tag_of(id, va));
+        hwtlb_array_insert(array, slot, tag_of(id, va), vpn);
     }
     hwtlb_array_touch(array, slot);
 }

@@ -11,47 +11,11 @@
 #include "qemu/atomic.h"
 #include "qemu/bitops.h"
 #include "qemu/host-utils.h"
-#include "hw/tlb/hwtlb-internal.h"
+#include "hw/tlb/hwtlb-inline.h"
 
-/* A tag is the first address covered, with these in its low 12 bits. */
-#define TAG_VALID       (1u << 4)
-#define TAG_CLASS_MASK  15u
-
-QEMU_BUILD_BUG_ON(HWTLB_CLASSES > TAG_CLASS_MASK + 1);
-
-#define PAGE_BITS       12
-#define BLOCK_BITS      16
-
-typedef struct HWTLBLevel {
-    HWTLBLevelId id;
-    unsigned n_arrays;
-    HWTLBArray arrays[HWTLB_MAX_ARRAYS];
-    HWTLBArray *array_of[HWTLB_CLASSES];
-    HWTLBEntry *entries_of[HWTLB_CLASSES];      /* of that array's slots */
-    HWTLBEntry *entries;        /* [slots], array after array */
-    uint64_t *pieces;           /* what the entries' l0_pieces point into */
-    unsigned slots;
-
-    unsigned present;           /* bit mask of classes with valid entries */
-    unsigned valid[HWTLB_CLASSES];
-    /*
-     * For each 64 KB of the address space, modulo the size of this table, how
-     * many entries smaller than 2 MB there are: mostly none, and then a new
-     * translation of a larger size has nothing to replace.
-     */
-    uint32_t *crowd;
-    uint32_t crowd_mask;        /* at least 31: 2 MB lie side by side */
-} HWTLBLevel;
-
-struct HWTLB {
-    HWTLBLevel levels[HWTLB_LEVELS];
-    HWTLBPwc pwc;
-    HWTLBLines lines;
-    HWTLBConfig config;
-    HWTLBDropFn *drop;
-    void *drop_opaque;
-    uint64_t counters[HWTLB_C__MAX];
-};
+/* What is looked at as one when an entry replaces smaller ones. */
+#define BLOCK           (1ull << 16)
+#define BLOCK_PAGES     16
 
 const char *const hwtlb_counter_names[HWTLB_C__MAX] = {
 #define X(id, name, what) [HWTLB_C_##id] = name,
@@ -65,25 +29,7 @@ const char *const hwtlb_counter_texts[HWTLB_C__MAX] = {
 #undef X
 };
 
-static const uint8_t class_bits[HWTLB_CLASSES] = {
-    [HWTLB_4K] = 12,
-    [HWTLB_8K] = 13,
-    [HWTLB_16K] = 14,
-    [HWTLB_32K] = 15,
-    [HWTLB_64K] = 16,
-    [HWTLB_64K_HINT] = 16,
-    [HWTLB_64K_LEAF] = 16,
-    [HWTLB_2M] = 21,
-    [HWTLB_1G] = 30,
-};
-
-/* First counter of each level's block, and of its flushes. */
-static const HWTLBCounter level_fill[HWTLB_LEVELS] = {
-    HWTLB_C_L1D_FILL_4K, HWTLB_C_L1I_FILL_4K, HWTLB_C_STLB_FILL_4K,
-};
-static const HWTLBCounter level_evict[HWTLB_LEVELS] = {
-    HWTLB_C_L1D_EVICT, HWTLB_C_L1I_EVICT, HWTLB_C_STLB_EVICT,
-};
+/* First counter of each level's flushes, and others by access. */
 static const HWTLBCounter level_flush[HWTLB_LEVELS] = {
     HWTLB_C_L1D_FLUSH_INVLPG, HWTLB_C_L1I_FLUSH_INVLPG,
     HWTLB_C_STLB_FLUSH_INVLPG,
@@ -92,11 +38,6 @@ static const HWTLBCounter l1_lookup[] = {
     [HWTLB_LOAD] = HWTLB_C_L1D_LOOKUP,
     [HWTLB_STORE] = HWTLB_C_L1D_LOOKUP,
     [HWTLB_FETCH] = HWTLB_C_L1I_LOOKUP,
-};
-static const HWTLBCounter l1_miss[] = {
-    [HWTLB_LOAD] = HWTLB_C_L1D_LOAD_MISS,
-    [HWTLB_STORE] = HWTLB_C_L1D_STORE_MISS,
-    [HWTLB_FETCH] = HWTLB_C_L1I_MISS,
 };
 static const HWTLBCounter stlb_miss[] = {
     [HWTLB_LOAD] = HWTLB_C_STLB_LOAD_MISS,
@@ -134,13 +75,12 @@ QEMU_BUILD_BUG_ON(HWTLB_C_WALK_READ_PT - HWTLB_C_WALK_READ_PML5 != 4);
 
 unsigned hwtlb_class_bits(HWTLBClass class)
 {
-    return class_bits[class];
+    return hwtlb_class_shift[class];
 }
 
 void hwtlb_count(HWTLB *tlb, HWTLBCounter counter, uint64_t n)
 {
-    /* One writer: no read-modify-write is needed, only no torn store. */
-    qatomic_set__nocheck(&tlb->counters[counter], tlb->counters[counter] + n);
+    hwtlb_add(tlb, counter, n);
 }
 
 uint64_t hwtlb_counter(const HWTLB *tlb, HWTLBCounter counter)
@@ -156,80 +96,9 @@ void hwtlb_reset_counters(HWTLB *tlb)
     hwtlb_lines_clear(&tlb->lines);
 }
 
-static inline uint64_t first_byte(HWTLBClass class, uint64_t va)
-{
-    return va >> class_bits[class] << class_bits[class];
-}
-
-/* The entry of @level that covers @va as @class, or NULL. */
-static inline HWTLBEntry *find_class(const HWTLBLevel *level,
-                                     HWTLBClass class, uint64_t va)
-{
-    uint32_t slot = hwtlb_array_find(level->array_of[class],
-                                     first_byte(class, va) | TAG_VALID | class,
-                                     va >> class_bits[class]);
-
-    return slot == HWTLB_NO_SLOT ? NULL : &level->entries_of[class][slot];
-}
-
-/* The entry of @level that covers @va, or NULL. */
-static inline HWTLBEntry *find(const HWTLBLevel *level, uint64_t va)
-{
-    for (unsigned left = level->present; left; left &= left - 1) {
-        HWTLBEntry *entry = find_class(level, ctz32(left), va);
-
-        if (entry) {
-            return entry;
-        }
-    }
-    return NULL;
-}
-
 static uint32_t slot_of(const HWTLBLevel *level, const HWTLBEntry *entry)
 {
     return entry - level->entries_of[entry->leaf.class];
-}
-
-/* L0 loses the pieces of @entry. */
-static inline void drop_pieces(HWTLB *tlb, const HWTLBLevel *level,
-                               HWTLBEntry *entry)
-{
-    if (entry->l0_idxmap) {
-        tlb->drop(tlb->drop_opaque, level->id, entry);
-        entry->l0_idxmap = 0;
-    }
-}
-
-/* @entry is hit or filled; the MRU filter is here. */
-static inline void touch(HWTLB *tlb, HWTLBLevel *level, HWTLBEntry *entry)
-{
-    const HWTLBClass class = entry->leaf.class;
-    HWTLBArray *array = level->array_of[class];
-    uint32_t old;
-
-    if (array->filtered) {
-        old = hwtlb_array_touch(array, slot_of(level, entry));
-        if (old != HWTLB_NO_SLOT) {
-            drop_pieces(tlb, level, &level->entries_of[class][old]);
-        }
-    }
-}
-
-/* What @level knows of its entries together, for one that comes or goes. */
-static inline void account(HWTLBLevel *level, const HWTLBEntry *entry,
-                           int n)
-{
-    const HWTLBClass class = entry->leaf.class;
-
-    level->valid[class] += n;
-    if (n > 0) {
-        level->present |= 1u << class;
-    } else if (!level->valid[class]) {
-        level->present &= ~(1u << class);
-    }
-    if (class < HWTLB_2M) {
-        level->crowd[entry->va >> BLOCK_BITS & level->crowd_mask] += n;
-    }
 }
 
 static void flush_entry(HWTLB *tlb, HWTLBLevel *level, HWTLBEntry *entry,
@@ -237,82 +106,54 @@ static void flush_entry(HWTLB *tlb, HWTLBLevel *level, HWTLBEntry *entry,
 {
     hwtlb_array_remove(level->array_of[entry->leaf.class],
                        slot_of(level, entry));
-    account(level, entry, -1);
-    drop_pieces(tlb, level, entry);
+    hwtlb_account(level, entry->leaf.class, entry->va, -1);
+    hwtlb_drop_pieces(tlb, level->id, entry, tlb->drop);
     hwtlb_count(tlb, level_flush[level->id] + cause, 1);
 }
 
-static inline HWTLBEntry *fill(HWTLB *tlb, HWTLBLevel *level, uint64_t va,
-                               const HWTLBLeaf *leaf)
+HWTLBAt hwtlb_find_classes(const HWTLBLevel *level, unsigned classes,
+                           uint64_t va)
 {
-    const HWTLBClass class = leaf->class;
-    const uint64_t start = first_byte(class, va);
-    HWTLBArray *array = level->array_of[class];
-    uint32_t slot = hwtlb_array_victim(array, va >> class_bits[class]);
-    HWTLBEntry *entry = &level->entries_of[class][slot];
+    for (; classes; classes &= classes - 1) {
+        const HWTLBAt at = hwtlb_find_class(level, ctz32(classes), va);
 
-    if (array->tags[slot]) {
-        account(level, entry, -1);
-        drop_pieces(tlb, level, entry);
-        hwtlb_count(tlb, level_evict[level->id], 1);
-        hwtlb_array_replace(array, slot, start | TAG_VALID | class);
-    } else {
-        hwtlb_array_insert(array, slot, start | TAG_VALID | class);
+        if (at.entry) {
+            return at;
+        }
     }
-    entry->va = start;
-    entry->leaf = *leaf;
-    account(level, entry, 1);
-    touch(tlb, level, entry);
-    hwtlb_count(tlb, level_fill[level->id] + class, 1);
-    return entry;
+    return (HWTLBAt) { };
 }
 
-static HWTLBLevel *l1_of(HWTLB *tlb, HWTLBAccess access)
+HWTLBEntry *hwtlb_hit_other(HWTLB *tlb, HWTLBAccess access, uint64_t va,
+                            HWTLBProbe probe, HWTLBDropFn *drop)
 {
-    return &tlb->levels[access == HWTLB_FETCH ? HWTLB_L1I : HWTLB_L1D];
+    const HWTLBEntry *entry = probe.l1.entry ? probe.l1.entry :
+                                               probe.stlb.entry;
+
+    return hwtlb_hit_class(tlb, access, va, entry->leaf.class, probe, drop);
 }
 
-static HWTLBEntry *tell(HWTLBFound *found, HWTLBResult result,
-                        HWTLBEntry *l1, HWTLBEntry *stlb)
+/* Level @id gets @leaf for @va, of which it has no entry. */
+static HWTLBEntry *fill(HWTLB *tlb, HWTLBLevelId id, uint64_t va,
+                        const HWTLBLeaf *leaf)
 {
-    if (found) {
-        *found = (HWTLBFound) { .result = result, .l1 = l1, .stlb = stlb };
-    }
-    return l1;
+    return hwtlb_fill_level(tlb, id, va, leaf->class, leaf, tlb->drop);
 }
 
-/* The rest of hwtlb_lookup(), apart, so that hits in L1 save no registers. */
-static G_GNUC_NO_INLINE HWTLBEntry *lookup_stlb(HWTLB *tlb, HWTLBAccess access,
-                                                uint64_t va, HWTLBFound *found)
+HWTLBEntry *hwtlb_lookup(HWTLB *tlb, HWTLBAccess access, uint64_t va)
 {
-    HWTLBLevel *stlb = &tlb->levels[HWTLB_STLB];
-    HWTLBEntry *entry = find(stlb, va);
-
-    hwtlb_count(tlb, l1_miss[access], 1);
-    if (!entry) {
-        hwtlb_count(tlb, stlb_miss[access], 1);
-        return tell(found, HWTLB_MISS, NULL, NULL);
-    }
-    touch(tlb, stlb, entry);
-    return tell(found, HWTLB_HIT_STLB,
-                fill(tlb, l1_of(tlb, access), va, &entry->leaf), entry);
-}
-
-HWTLBEntry *hwtlb_lookup(HWTLB *tlb, HWTLBAccess access, uint64_t va,
-                         HWTLBFound *found)
-{
-    HWTLBLevel *l1 = l1_of(tlb, access);
-    HWTLBEntry *entry = find(l1, va);
+    const HWTLBProbe probe = hwtlb_probe(tlb, access, va);
 
     if (tlb->config.observe_every) {
         hwtlb_count(tlb, l1_lookup[access], 1);
-        hwtlb_count(tlb, l1_lookup[access] + 1, entry != NULL);
+        hwtlb_count(tlb, l1_lookup[access] + 1, probe.l1.entry != NULL);
     }
-    if (!entry) {
-        return lookup_stlb(tlb, access, va, found);
+    if (!probe.l1.entry && !probe.stlb.entry) {
+        hwtlb_count(tlb, hwtlb_l1_miss[access], 1);
+        hwtlb_count(tlb, stlb_miss[access], 1);
+        return NULL;
     }
-    touch(tlb, l1, entry);
-    return tell(found, HWTLB_HIT_L1, entry, NULL);
+    return hwtlb_hit(tlb, access, va, probe, tlb->drop);
 }
 
 /* Drops the entries of classes @smaller in the @size bytes at @start. */
@@ -320,10 +161,13 @@ static void drop_block(HWTLB *tlb, HWTLBLevel *level, uint64_t start,
                        uint64_t size, unsigned smaller)
 {
     for (; smaller; smaller &= smaller - 1) {
-        HWTLBClass class = ctz32(smaller);
+        const HWTLBClass class = ctz32(smaller);
 
-        for (uint64_t at = 0; at < size; at += 1ull << class_bits[class]) {
-            HWTLBEntry *entry = find_class(level, class, start + at);
+        const uint64_t step = 1ull << hwtlb_class_bits(class);
+
+        for (uint64_t at = 0; at < size; at += step) {
+            HWTLBEntry *entry =
+                hwtlb_find_class(level, class, start + at).entry;
 
             if (entry) {
                 flush_entry(tlb, level, entry, HWTLB_REPLACED);
@@ -332,7 +176,26 @@ static void drop_block(HWTLB *tlb, HWTLBLevel *level, uint64_t start,
     }
 }
 
-/* The same, looking at all that there are. */
+/* The same of whole blocks, most of which have none. */
+static void drop_blocks(HWTLB *tlb, HWTLBLevel *level, uint64_t start,
+                        uint64_t size, unsigned smaller)
+{
+    const uint32_t *small =
+        &level->small[(start >> HWTLB_PAGE_BITS) & level->small_mask];
+
+    for (uint64_t at = 0; at < size; at += BLOCK, small += BLOCK_PAGES) {
+        uint32_t any = 0;
+
+        for (int page = 0; page < BLOCK_PAGES; page++) {
+            any |= small[page];
+        }
+        if (any) {
+            drop_block(tlb, level, start + at, BLOCK, smaller);
+        }
+    }
+}
+
+/* The same, looking at every entry. */
 static void drop_everywhere(HWTLB *tlb, HWTLBLevel *level, uint64_t start,
                             uint64_t size, unsigned smaller)
 {
@@ -363,11 +226,11 @@ static void drop_everywhere(HWTLB *tlb, HWTLBLevel *level, uint64_t start,
  */
 static void drop_smaller(HWTLB *tlb, uint64_t va, HWTLBClass new_class)
 {
-    const unsigned bits = class_bits[new_class];
-    const uint64_t start = first_byte(new_class, va);
+    const uint64_t size = 1ull << hwtlb_class_bits(new_class);
+    const uint64_t start = hwtlb_first_byte(new_class, va);
     unsigned below = (1u << new_class) - 1;
 
-    if (bits == BLOCK_BITS) {
+    if (size == BLOCK) {
         below = (1u << HWTLB_64K) - 1;
     }
     for (int l = 0; l < HWTLB_LEVELS; l++) {
@@ -378,41 +241,30 @@ static void drop_smaller(HWTLB *tlb, uint64_t va, HWTLBClass new_class)
             continue;
         }
         if (new_class == HWTLB_1G) {
-            drop_everywhere(tlb, level, start, 1ull << bits, smaller);
-        } else if (new_class == HWTLB_2M) {
-            const uint32_t *crowd =
-                &level->crowd[start >> BLOCK_BITS & level->crowd_mask];
-
-            for (uint64_t i = 0; i < 1u << (21 - BLOCK_BITS); i++) {
-                if (crowd[i]) {
-                    drop_block(tlb, level, start + (i << BLOCK_BITS),
-                               1ull << BLOCK_BITS, smaller);
-                }
-            }
-        } else if (level->crowd[start >> BLOCK_BITS & level->crowd_mask]) {
-            drop_block(tlb, level, start, 1ull << bits, smaller);
+            drop_everywhere(tlb, level, start, size, smaller);
+        } else if (size >= BLOCK) {
+            drop_blocks(tlb, level, start, size, smaller);
+        } else {
+            drop_block(tlb, level, start, size, smaller);
         }
     }
 }
 
 HWTLBEntry *hwtlb_fill(HWTLB *tlb, HWTLBAccess access, uint64_t va,
-                       const HWTLBLeaf *leaf, HWTLBFound *found)
+                       const HWTLBLeaf *leaf)
 {
-    HWTLBEntry *stlb;
-
     if (leaf->class != HWTLB_4K) {
         drop_smaller(tlb, va, leaf->class);
     }
-    stlb = fill(tlb, &tlb->levels[HWTLB_STLB], va, leaf);
-    return tell(found, HWTLB_MISS, fill(tlb, l1_of(tlb, access), va, leaf),
-                stlb);
+    fill(tlb, HWTLB_STLB, va, leaf);
+    return fill(tlb, hwtlb_l1_of(access), va, leaf);
 }
 
 /* The entry for @va gets @leaf, or goes if it is of another size. */
 static HWTLBEntry *update(HWTLB *tlb, HWTLBLevel *level, uint64_t va,
                           const HWTLBLeaf *leaf)
 {
-    HWTLBEntry *entry = find(level, va);
+    HWTLBEntry *entry = hwtlb_find_in(level, va).entry;
 
     if (!entry) {
         return NULL;
@@ -423,26 +275,22 @@ static HWTLBEntry *update(HWTLB *tlb, HWTLBLevel *level, uint64_t va,
     }
     /* A piece of the old frame must not outlive it. */
     if (entry->leaf.frame != leaf->frame) {
-        drop_pieces(tlb, level, entry);
+        hwtlb_drop_pieces(tlb, level->id, entry, tlb->drop);
     }
     entry->leaf = *leaf;
     return entry;
 }
 
 HWTLBEntry *hwtlb_update(HWTLB *tlb, HWTLBAccess access, uint64_t va,
-                         const HWTLBLeaf *leaf, HWTLBFound *found)
+                         const HWTLBLeaf *leaf)
 {
+    const HWTLBLevelId id = hwtlb_l1_of(access);
     HWTLBEntry *stlb = update(tlb, &tlb->levels[HWTLB_STLB], va, leaf);
-    HWTLBEntry *l1 = update(tlb, l1_of(tlb, access), va, leaf);
+    HWTLBEntry *l1 = update(tlb, &tlb->levels[id], va, leaf);
 
-    if (l1) {
-        return tell(found, HWTLB_HIT_L1, l1, stlb);
-    }
-    if (stlb) {
-        return tell(found, HWTLB_HIT_STLB,
-                    fill(tlb, l1_of(tlb, access), va, leaf), stlb);
-    }
-    return hwtlb_fill(tlb, access, va, leaf, found);
+    return l1 ? l1 :
+           stlb ? fill(tlb, id, va, leaf) :
+                  hwtlb_fill(tlb, access, va, leaf);
 }
 
 void hwtlb_invalidate(HWTLB *tlb, uint64_t va, HWTLBCause cause)
@@ -450,7 +298,7 @@ void hwtlb_invalidate(HWTLB *tlb, uint64_t va, HWTLBCause cause)
     for (int l = 0; l < HWTLB_LEVELS; l++) {
         HWTLBEntry *entry;
 
-        while ((entry = find(&tlb->levels[l], va))) {
+        while ((entry = hwtlb_find_in(&tlb->levels[l], va).entry)) {
             flush_entry(tlb, &tlb->levels[l], entry, cause);
         }
     }
@@ -494,17 +342,17 @@ static unsigned piece_words(HWTLBClass class)
 
 void hwtlb_note_l0(HWTLBEntry *entry, uint64_t va, unsigned mmu_idx)
 {
-    uint64_t page = (va - entry->va) >> PAGE_BITS;
+    const uint64_t page = (va - entry->va) >> HWTLB_PAGE_BITS;
 
-    if (!entry->l0_idxmap) {
-        for (unsigned i = 0; i < piece_words(entry->leaf.class); i++) {
-            entry->l0_pieces[i] = 0;
+    if (entry->leaf.class != HWTLB_4K && entry->leaf.class != HWTLB_1G) {
+        if (!entry->l0_idxmap) {
+            for (unsigned i = 0; i < piece_words(entry->leaf.class); i++) {
+                entry->l0_pieces[i] = 0;
+            }
         }
-    }
-    entry->l0_idxmap |= 1u << mmu_idx;
-    if (entry->leaf.class != HWTLB_1G) {
         entry->l0_pieces[page / 64] |= 1ull << (page % 64);
     }
+    entry->l0_idxmap |= 1u << mmu_idx;
 }
 
 static void count_line(HWTLB *tlb, uint64_t pa)
@@ -548,7 +396,7 @@ HWTLBClass hwtlb_coalesce(const HWTLBConfig *config,
     for (unsigned size = MIN(config->coalesce, n); size > 1; size /= 2) {
         const unsigned base = i & ~(size - 1);
         const uint64_t frame = pte[base] & format->frame;
-        bool uniform = !(frame & (((uint64_t)size << PAGE_BITS) - 1));
+        bool uniform = !(frame & (((uint64_t)size << HWTLB_PAGE_BITS) - 1));
 
         for (unsigned j = 0; uniform && j < size; j++) {
             const uint64_t p = pte[base + j];
@@ -556,7 +404,7 @@ HWTLBClass hwtlb_coalesce(const HWTLBConfig *config,
             uniform = (p & format->present) == format->present &&
                       !((p ^ pte[i]) & format->same) &&
                       (p & format->frame) ==
-                      frame + ((uint64_t)j << PAGE_BITS);
+                      frame + ((uint64_t)j << HWTLB_PAGE_BITS);
         }
         if (uniform) {
             return HWTLB_4K + ctz32(size);
@@ -588,7 +436,7 @@ const HWTLBEntry *hwtlb_entry_at(const HWTLB *tlb, HWTLBLevelId level,
 const HWTLBEntry *hwtlb_find(const HWTLB *tlb, HWTLBLevelId level,
                              uint64_t va)
 {
-    return find(&tlb->levels[level], va);
+    return hwtlb_find_in(&tlb->levels[level], va).entry;
 }
 
 unsigned hwtlb_valid_entries(const HWTLB *tlb, HWTLBLevelId level)
@@ -620,10 +468,10 @@ static unsigned array_piece_words(HWTLBLevelId id,
     return piece_words(config->classes & 1u << HWTLB_2M ? HWTLB_2M : HWTLB_4K);
 }
 
-/* Entries of the table @crowd of a level with @slots. */
-static uint32_t crowd_size(uint64_t slots)
+/* Entries of the table @small of a level with @slots. */
+static uint32_t small_size(uint64_t slots)
 {
-    uint32_t size = 64;
+    uint32_t size = 1 << (21 - HWTLB_PAGE_BITS);
 
     while (size < 4 * slots && size < 1 << 14) {
         size *= 2;
@@ -649,7 +497,7 @@ uint64_t hwtlb_config_bytes(const HWTLBConfig *config)
                               array_piece_words(l, array));
             }
         }
-        bytes += crowd_size(slots) * sizeof(uint32_t);
+        bytes += small_size(slots) * sizeof(uint32_t);
     }
     for (int id = 0; id < HWTLB_PWCS; id++) {
         if (config->pwc[id].ways) {
@@ -689,13 +537,12 @@ static void level_init(HWTLBLevel *level, HWTLBLevelId id,
             }
         }
         for (uint32_t slot = 0; slot < array->slots; slot++, entry++) {
-            entry->index = entry - level->entries;
             entry->l0_pieces = step ? &level->pieces[words] : NULL;
             words += step;
         }
     }
-    level->crowd_mask = crowd_size(level->slots) - 1;
-    level->crowd = g_new0(uint32_t, level->crowd_mask + 1);
+    level->small_mask = small_size(level->slots) - 1;
+    level->small = g_new0(uint32_t, level->small_mask + 1);
 }
 
 HWTLB *hwtlb_new(const HWTLBConfig *config, HWTLBDropFn *drop, void *opaque)
@@ -727,7 +574,7 @@ void hwtlb_free(HWTLB *tlb)
         }
         g_free(level->entries);
         g_free(level->pieces);
-        g_free(level->crowd);
+        g_free(level->small);
     }
     hwtlb_pwc_destroy(&tlb->pwc);
     hwtlb_lines_clear(&tlb->lines);

@@ -116,10 +116,10 @@ typedef struct HWTLBLeaf {
 typedef struct HWTLBEntry {
     uint64_t va;                /* first byte covered */
     HWTLBLeaf leaf;
-    uint32_t index;             /* of this slot in its level; never changes */
     uint16_t asid;              /* 0: there are no PCIDs yet */
     uint16_t l0_idxmap;         /* L0 tables (mmu_idx) that hold pieces */
-    uint64_t *l0_pieces;        /* L1 only: bit n = page n is held by L0 */
+    /* L1 only, 8K to 2M: bit n = page n is held by L0. */
+    uint64_t *l0_pieces;
 } HWTLBEntry;
 
 #define HWTLB_MAX_ARRAYS 4
@@ -166,8 +166,8 @@ typedef struct HWTLB HWTLB;
 
 /*
  * L0 must lose pieces of @entry, because L1 drops it or because of the MRU
- * filter: drop its pieces from the L0 tables of @entry->l0_idxmap.  A 1 GB
- * entry keeps no pieces: drop these tables whole.
+ * filter: drop its pieces from the L0 tables of @entry->l0_idxmap.  A 4 KB
+ * entry is its only piece; a 1 GB entry keeps none: drop these tables whole.
  */
 typedef void HWTLBDropFn(void *opaque, HWTLBLevelId level,
                          const HWTLBEntry *entry);
@@ -192,47 +192,26 @@ void hwtlb_free(HWTLB *tlb);
 const HWTLBConfig *hwtlb_config(const HWTLB *tlb);
 void *hwtlb_opaque(const HWTLB *tlb);
 
-typedef enum HWTLBResult {
-    HWTLB_HIT_L1,
-    HWTLB_HIT_STLB,
-    HWTLB_MISS,
-} HWTLBResult;
-
-/*
- * Where a translation was found, or was put.  A caller that keeps something
- * beside entries, by their index, overwrites what it kept of @l1 unless the
- * result is HWTLB_HIT_L1, and what it kept of @stlb after hwtlb_fill() and
- * hwtlb_update(): no slot gets another translation in any other way.
- */
-typedef struct HWTLBFound {
-    HWTLBResult result;
-    HWTLBEntry *l1;             /* NULL after a miss */
-    HWTLBEntry *stlb;           /* NULL after a hit in L1, or a miss */
-} HWTLBFound;
-
 /*
  * Looks @va up in L1, then in the STLB; a hit in the STLB fills L1.  Returns
  * the L1 entry, or NULL if both levels miss.  Whether the entry has the
- * rights for @access is the caller's to find out.  @found may be NULL.
+ * rights for @access is the caller's to find out.
  */
-HWTLBEntry *hwtlb_lookup(HWTLB *tlb, HWTLBAccess access, uint64_t va,
-                         HWTLBFound *found);
+HWTLBEntry *hwtlb_lookup(HWTLB *tlb, HWTLBAccess access, uint64_t va);
 
 /*
  * A walk for @va after hwtlb_lookup() gave NULL found @leaf: fills the STLB
- * and L1, and returns the L1 entry.  @found, if not NULL, tells both slots.
+ * and L1, and returns the L1 entry.
  */
 HWTLBEntry *hwtlb_fill(HWTLB *tlb, HWTLBAccess access, uint64_t va,
-                       const HWTLBLeaf *leaf, HWTLBFound *found);
+                       const HWTLBLeaf *leaf);
 
 /*
  * A walk for the entry that hwtlb_lookup() gave for @va (it was clean, or
  * lacked rights) found @leaf.  Not a fill, unless the size has changed.
- * @found as in hwtlb_fill(), but @found->stlb is NULL if the STLB has lost the
- * translation; both slots have a new leaf.
  */
 HWTLBEntry *hwtlb_update(HWTLB *tlb, HWTLBAccess access, uint64_t va,
-                         const HWTLBLeaf *leaf, HWTLBFound *found);
+                         const HWTLBLeaf *leaf);
 
 /*
  * Drops what covers @va, global or not, from all levels.  The PWC loses all,

@@ -61,14 +61,14 @@ static double now(void)
 static void access_page(HWTLB *tlb, uint64_t va, HWTLBClass class,
                         uint64_t size)
 {
-    HWTLBEntry *entry = hwtlb_lookup(tlb, HWTLB_LOAD, va, NULL);
+    HWTLBEntry *entry = hwtlb_lookup(tlb, HWTLB_LOAD, va);
 
     if (!entry) {
         const HWTLBLeaf leaf = {
             .frame = va & ~(size - 1), .class = class, .dirty = true,
         };
 
-        entry = hwtlb_fill(tlb, HWTLB_LOAD, va, &leaf, NULL);
+        entry = hwtlb_fill(tlb, HWTLB_LOAD, va, &leaf);
     }
     hwtlb_note_l0(entry, va, 0);
 }

@@ -19,7 +19,6 @@ struct Machine {
         bool global;
     } region[MACHINE_REGIONS];
     uint64_t asked;             /* how often the model was */
-    uint64_t *kept[HWTLB_LEVELS];   /* beside each entry: what it maps */
 };
 
 static gpointer l0_key(uint64_t va, bool fetch)
@@ -45,7 +44,8 @@ static void drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
         return;
     }
     for (uint64_t i = 0; i < pages; i++) {
-        if (entry->l0_pieces[i / 64] >> (i % 64) & 1) {
+        if (entry->leaf.class == HWTLB_4K ||
+            (entry->l0_pieces[i / 64] >> (i % 64) & 1)) {
             g_hash_table_remove(m->l0, l0_key(entry->va + i * PAGE,
                                               level == HWTLB_L1I));
         }
@@ -79,25 +79,11 @@ static HWTLBLeaf walk(Machine *m, HWTLBAccess access, uint64_t va)
     };
 }
 
-/* What a caller that keeps something beside entries would keep. */
-static uint64_t keepsake(const HWTLBEntry *entry)
-{
-    return entry->va ^ entry->leaf.frame ^ entry->leaf.dirty;
-}
-
-static void keep(Machine *m, HWTLBLevelId level, const HWTLBEntry *entry)
-{
-    g_assert_cmpuint(entry->index, <, hwtlb_slots(m->tlb, level));
-    g_assert_true(hwtlb_entry_at(m->tlb, level, entry->index) == entry);
-    m->kept[level][entry->index] = keepsake(entry);
-}
-
 static void ask_model(Machine *m, HWTLBAccess access, uint64_t va,
                       const HWTLBLeaf *leaf)
 {
     HWTLBLevelId l1 = access == HWTLB_FETCH ? HWTLB_L1I : HWTLB_L1D;
-    HWTLBFound found;
-    HWTLBEntry *entry = hwtlb_lookup(m->tlb, access, va, &found);
+    HWTLBEntry *entry = hwtlb_lookup(m->tlb, access, va);
     HWTLBWalk walked = {
         .kind = entry ? HWTLB_WALK_DIRTY : HWTLB_WALK_COMPLETED,
         .top = 4,
@@ -105,34 +91,17 @@ static void ask_model(Machine *m, HWTLBAccess access, uint64_t va,
     };
 
     m->asked++;
-    g_assert_true(found.l1 == entry);
-    g_assert_cmpint(found.result == HWTLB_MISS, ==, !entry);
-    g_assert_cmpint(found.result == HWTLB_HIT_STLB, ==, !!found.stlb);
-    if (found.stlb) {
-        g_assert_cmpuint(m->kept[HWTLB_STLB][found.stlb->index], ==,
-                         keepsake(found.stlb));
-        keep(m, l1, entry);
-    } else if (entry) {
-        g_assert_cmpuint(m->kept[l1][entry->index], ==, keepsake(entry));
-    }
     for (int level = 1; level <= 4; level++) {
         walked.entry[level] = (uint64_t)level << 50 |
                               va >> (12 + 9 * (level - 1)) << 3;
     }
     if (!entry) {
         hwtlb_walk(m->tlb, va, &walked);
-        entry = hwtlb_fill(m->tlb, access, va, leaf, &found);
-        keep(m, HWTLB_STLB, found.stlb);
-        keep(m, l1, entry);
+        entry = hwtlb_fill(m->tlb, access, va, leaf);
     } else if (access == HWTLB_STORE && !entry->leaf.dirty) {
         hwtlb_walk(m->tlb, va, &walked);
-        entry = hwtlb_update(m->tlb, access, va, leaf, &found);
-        if (found.stlb) {
-            keep(m, HWTLB_STLB, found.stlb);
-        }
-        keep(m, l1, entry);
+        entry = hwtlb_update(m->tlb, access, va, leaf);
     }
-    g_assert_true(found.l1 == entry);
     g_assert_cmpuint(va - entry->va, <,
                      1ull << hwtlb_class_bits(entry->leaf.class));
     if (!m->config.observe_every) {
@@ -236,7 +205,6 @@ static void check_level(const Machine *m, HWTLBLevelId level)
         if (!e) {
             continue;
         }
-        g_assert_cmpuint(e->index, ==, i);
         for (unsigned j = 0; j < n; j++) {
             uint64_t size = 1ull << MAX(hwtlb_class_bits(e->leaf.class),
                                         hwtlb_class_bits(valid[j]->leaf.class));
@@ -302,9 +270,6 @@ Machine *machine_new(const HWTLBConfig *config)
     }
     m->config = *config;
     m->tlb = hwtlb_new(config, drop, m);
-    for (int l = 0; l < HWTLB_LEVELS; l++) {
-        m->kept[l] = g_new0(uint64_t, hwtlb_slots(m->tlb, l));
-    }
     m->oracle = oracle_new(config);
     m->l0 = g_hash_table_new(NULL, NULL);
     m->dirty = g_hash_table_new(NULL, NULL);
@@ -313,9 +278,6 @@ Machine *machine_new(const HWTLBConfig *config)
 
 void machine_free(Machine *m)
 {
-    for (int l = 0; l < HWTLB_LEVELS; l++) {
-        g_free(m->kept[l]);
-    }
     hwtlb_free(m->tlb);
     oracle_free(m->oracle);
     g_hash_table_destroy(m->l0);

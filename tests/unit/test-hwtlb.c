@@ -41,14 +41,14 @@ static HWTLB *new_tlb(const HWTLBConfig *config)
 static HWTLBEntry *touch(HWTLB *tlb, HWTLBAccess access, uint64_t va,
                          HWTLBClass class)
 {
-    HWTLBEntry *entry = hwtlb_lookup(tlb, access, va, NULL);
+    HWTLBEntry *entry = hwtlb_lookup(tlb, access, va);
     HWTLBLeaf leaf = {
         .frame = va & ~(class_size[class] - 1),
         .class = class,
         .dirty = true,
     };
 
-    return entry ? entry : hwtlb_fill(tlb, access, va, &leaf, NULL);
+    return entry ? entry : hwtlb_fill(tlb, access, va, &leaf);
 }
 
 static uint64_t sum_of(const HWTLB *tlb, HWTLBCounter first, unsigned n)
@@ -202,8 +202,8 @@ static void test_invlpg(void)
         touch(tlb, HWTLB_LOAD, va + 3 * PAGE, HWTLB_64K_HINT);
         touch(tlb, HWTLB_LOAD, va + 16 * PAGE, HWTLB_64K_HINT);
         hwtlb_invalidate(tlb, va + page * PAGE + 123, HWTLB_INVLPG);
-        g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, va + 3 * PAGE, NULL));
-        g_assert_nonnull(hwtlb_lookup(tlb, HWTLB_LOAD, va + 16 * PAGE, NULL));
+        g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, va + 3 * PAGE));
+        g_assert_nonnull(hwtlb_lookup(tlb, HWTLB_LOAD, va + 16 * PAGE));
         g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_L1D_FLUSH_INVLPG), ==, 1);
         g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_STLB_FLUSH_INVLPG), ==, 1);
         check_conservation(tlb);
@@ -217,16 +217,16 @@ static void test_flush_keeps_global(void)
     const HWTLBLeaf global = { .frame = PAGE, .global = true };
 
     touch(tlb, HWTLB_LOAD, 5 * PAGE, HWTLB_4K);
-    g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, PAGE, NULL));
-    hwtlb_fill(tlb, HWTLB_LOAD, PAGE, &global, NULL);
+    g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, PAGE));
+    hwtlb_fill(tlb, HWTLB_LOAD, PAGE, &global);
 
     hwtlb_flush(tlb, true, HWTLB_CR3);
-    g_assert_nonnull(hwtlb_lookup(tlb, HWTLB_LOAD, PAGE, NULL));
-    g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, 5 * PAGE, NULL));
+    g_assert_nonnull(hwtlb_lookup(tlb, HWTLB_LOAD, PAGE));
+    g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, 5 * PAGE));
     g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_L1D_FLUSH_CR3), ==, 1);
 
     hwtlb_flush(tlb, false, HWTLB_CR);
-    g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, PAGE, NULL));
+    g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, PAGE));
     g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_L1D_FLUSH_CR), ==, 1);
     g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_STLB_FLUSH_CR), ==, 1);
     check_conservation(tlb);
@@ -240,17 +240,17 @@ static void test_update(void)
     HWTLBLeaf leaf = { .frame = PAGE };
     HWTLBEntry *entry;
 
-    g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, PAGE, NULL));
-    entry = hwtlb_fill(tlb, HWTLB_LOAD, PAGE, &leaf, NULL);
+    g_assert_null(hwtlb_lookup(tlb, HWTLB_LOAD, PAGE));
+    entry = hwtlb_fill(tlb, HWTLB_LOAD, PAGE, &leaf);
     g_assert_false(entry->leaf.dirty);
     leaf.dirty = true;
-    g_assert_true(hwtlb_update(tlb, HWTLB_STORE, PAGE, &leaf, NULL) == entry);
+    g_assert_true(hwtlb_update(tlb, HWTLB_STORE, PAGE, &leaf) == entry);
     g_assert_true(entry->leaf.dirty);
     g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_L1D_FILL_4K), ==, 1);
     g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_STLB_FILL_4K), ==, 1);
 
     leaf = (HWTLBLeaf) { .class = HWTLB_64K_HINT, .dirty = true };
-    hwtlb_update(tlb, HWTLB_STORE, PAGE, &leaf, NULL);
+    hwtlb_update(tlb, HWTLB_STORE, PAGE, &leaf);
     g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_L1D_FILL_64K_HINT), ==, 1);
     g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_STLB_FILL_64K_HINT), ==, 1);
     g_assert_cmpuint(hwtlb_counter(tlb, HWTLB_C_L1D_FLUSH_REPLACED), ==, 1);
@@ -703,11 +703,11 @@ static void test_moved(void)
     memset(drops, 0, sizeof(drops));
     hwtlb_note_l0(entry, PAGE, 3);
     leaf.frame = entry->leaf.frame;
-    hwtlb_update(tlb, HWTLB_STORE, PAGE, &leaf, NULL);
+    hwtlb_update(tlb, HWTLB_STORE, PAGE, &leaf);
     g_assert_cmpuint(drops[HWTLB_L1D], ==, 0);
     g_assert_cmpuint(entry->l0_idxmap, ==, 8);
     leaf.frame += PAGE;
-    hwtlb_update(tlb, HWTLB_STORE, PAGE, &leaf, NULL);
+    hwtlb_update(tlb, HWTLB_STORE, PAGE, &leaf);
     g_assert_cmpuint(drops[HWTLB_L1D], ==, 1);
     g_assert_cmpuint(entry->l0_idxmap, ==, 0);
     g_assert_cmpuint(entry->leaf.frame, ==, leaf.frame);

@@ -15,7 +15,10 @@
 #include <sys/types.h>
 #include <glib.h>
 
+#define likely(x)                   __builtin_expect(!!(x), 1)
+#define unlikely(x)                 __builtin_expect(!!(x), 0)
 #define ARRAY_SIZE(a)               G_N_ELEMENTS(a)
+#define QEMU_ALWAYS_INLINE          __attribute__((__always_inline__))
 #define QEMU_BUILD_BUG_ON(x)        _Static_assert(!(x), #x)
 #define MAKE_64BIT_MASK(shift, len) (((~0ull) >> (64 - (len))) << (shift))
 #define is_power_of_2(x)            ((x) && !((x) & ((x) - 1)))
