@@ -22,6 +22,7 @@
 #include "exec/cputlb.h"
 #include "exec/exec-all.h"
 #include "exec/translation-block.h"
+#include "hw/tlb/hwtlb-inline.h"
 #include "target/i386/hwtlb-cpu.h"
 #include "target/i386/tcg/system/x64k-mmu.h"
 
@@ -37,19 +38,22 @@ typedef struct X86HwtlbL0 {
     CPUState *cs;
     TLBRam ram;                 /* where most pages are */
     bool observe_every;
+    bool verify;
+    GHashTable *stale;          /* pages whose stale use was reported */
     bool in_block;              /* a block's data access is filling the model */
     bool code_lost;             /* L1 has lost what L0 still has, ... */
     vaddr lost_at;              /* ... by an access to this address */
-    /* What a look-up has dropped; a walk may yet start all that again. */
-    bool holding;
-    unsigned n_held;
-    struct {
-        const uint64_t *pieces;
-        vaddr va;
-        HWTLBClass class;
-        uint16_t idxmap;
-    } held[4];
+    /* Pages that a hit takes from L0: the victim's, and the set's last. */
+    TLBPages gone;
 } X86HwtlbL0;
+
+/* Lets hits in the model refill L0 quickly, if that may be so now. */
+static void refill_allow(X86HwtlbL0 *l0)
+{
+    l0->cs->neg.tlb.c.refill =
+        l0->observe_every || l0->verify || l0->code_lost ? NULL
+                                                         : x86_hwtlb_refill;
+}
 
 HWTLB *x86_hwtlb_new(X86CPU *cpu, const HWTLBConfig *config)
 {
@@ -58,74 +62,65 @@ HWTLB *x86_hwtlb_new(X86CPU *cpu, const HWTLBConfig *config)
 
     l0->cs = cs;
     l0->observe_every = config->observe_every;
+    l0->verify = cpu->hwtlb_options.verify;
+    l0->stale = g_hash_table_new(NULL, NULL);
     tcg_cflags_set(cs, CF_TLB_PAGES);
     if (config->observe_every) {
         tcg_cflags_set(cs, CF_TLB_BLOCKS | CF_NO_GOTO_TB | CF_NO_GOTO_PTR | 1);
     }
+    refill_allow(l0);
     return hwtlb_new(config, x86_hwtlb_drop, l0);
 }
 
 void x86_hwtlb_free(HWTLB *tlb)
 {
-    g_free(hwtlb_opaque(tlb));
+    X86HwtlbL0 *l0 = hwtlb_opaque(tlb);
+
     hwtlb_free(tlb);
-}
-
-static inline void drop(X86HwtlbL0 *l0, bool fetch, HWTLBClass class, vaddr va,
-                        const uint64_t *pieces, uint16_t idxmap)
-{
-    unsigned pages;
-
-    if (likely(class == HWTLB_4K)) {
-        tlb_evict_page(l0->cs, va, idxmap, fetch);
-        return;
-    }
-    if (class == HWTLB_1G) {
-        tlb_flush_by_mmuidx(l0->cs, idxmap);
-        return;
-    }
-    pages = 1u << (hwtlb_class_bits(class) - TARGET_PAGE_BITS);
-    for (unsigned word = 0; word * 64 < pages; word++) {
-        for (uint64_t bits = pieces[word]; bits; bits &= bits - 1) {
-            vaddr page = word * 64 + ctz64(bits);
-
-            tlb_evict_page(l0->cs, va + (page << TARGET_PAGE_BITS), idxmap,
-                           fetch);
-        }
-    }
+    g_hash_table_destroy(l0->stale);
+    g_free(l0);
 }
 
 void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
 {
+    const HWTLBClass class = entry->leaf.class;
     X86HwtlbL0 *l0 = opaque;
-    const bool fetch = level == HWTLB_L1I;
+    unsigned pages;
 
-    if (l0->holding) {
-        /* One look-up drops two at most: the victim, and the set's last. */
-        g_assert(l0->n_held < ARRAY_SIZE(l0->held));
-        l0->held[l0->n_held].pieces = entry->l0_pieces;
-        l0->held[l0->n_held].va = entry->va;
-        l0->held[l0->n_held].class = entry->leaf.class;
-        l0->held[l0->n_held].idxmap = entry->l0_idxmap;
-        l0->n_held++;
-        return;
-    }
-    if (l0->in_block && (fetch || l0->code_lost)) {
+    if (l0->in_block && (level == HWTLB_L1I || l0->code_lost)) {
         l0->code_lost = true;
-        return;
+        refill_allow(l0);
+    } else if (class == HWTLB_4K) {
+        tlb_evict_page(l0->cs, entry->va, entry->l0_idxmap);
+    } else if (class == HWTLB_1G) {
+        tlb_flush_by_mmuidx(l0->cs, entry->l0_idxmap);
+    } else {
+        pages = 1u << (hwtlb_class_bits(class) - TARGET_PAGE_BITS);
+        for (unsigned word = 0; word * 64 < pages; word++) {
+            for (uint64_t bits = entry->l0_pieces[word]; bits;
+                 bits &= bits - 1) {
+                vaddr page = word * 64 + ctz64(bits);
+
+                tlb_evict_page(l0->cs, entry->va + (page << TARGET_PAGE_BITS),
+                               entry->l0_idxmap);
+            }
+        }
     }
-    drop(l0, fetch, entry->leaf.class, entry->va, entry->l0_pieces,
-         entry->l0_idxmap);
 }
 
-/* Nobody writes to pieces until the slot's new entry gives some to L0. */
-static inline void drop_held(X86HwtlbL0 *l0)
+/* HWTLBDropFn for a hit: the page that it brings will take this one's place. */
+static QEMU_ALWAYS_INLINE inline
+void drop_later(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
 {
-    for (unsigned i = 0; i < l0->n_held; i++) {
-        drop(l0, false, l0->held[i].class, l0->held[i].va, l0->held[i].pieces,
-             l0->held[i].idxmap);
+    X86HwtlbL0 *l0 = opaque;
+
+    if (likely(entry->leaf.class == HWTLB_4K)) {
+        l0->gone.page[l0->gone.n] = entry->va;
+        l0->gone.idxmap[l0->gone.n] = entry->l0_idxmap;
+        l0->gone.n++;
+    } else {
+        x86_hwtlb_drop(opaque, level, entry);
     }
-    l0->n_held = 0;
 }
 
 void x86_hwtlb_invalidate(CPUX86State *env, vaddr addr, HWTLBCause cause)
@@ -152,6 +147,7 @@ static void drop_lost(CPUState *cs, run_on_cpu_data data)
 
     tlb_flush(cs);
     l0->code_lost = false;
+    refill_allow(l0);
 }
 
 /* Starts the instruction at @ra again, of which an access to @va lost code. */
@@ -161,7 +157,6 @@ static void restart(X86HwtlbL0 *l0, vaddr va, uintptr_t ra)
 
     l0->lost_at = va;
     if (cpu_restore_state(cs, ra)) {
-        l0->n_held = 0;
         async_run_on_cpu(cs, drop_lost, RUN_ON_CPU_HOST_PTR(l0));
         cs->cflags_next_tb = cs->tcg_cflags | CF_NO_GOTO_TB | CF_NO_GOTO_PTR |
                              CF_NOIRQ | 1;
@@ -171,42 +166,6 @@ static void restart(X86HwtlbL0 *l0, vaddr va, uintptr_t ra)
     drop_lost(cs, RUN_ON_CPU_HOST_PTR(l0));
 }
 
-/* What there is of a mode in the rights of a page. */
-static inline int rights_mode(CPUX86State *env)
-{
-    int mode = env->cr[0] & CR0_WP_MASK;
-
-    if (env->cr[4] & CR4_SMEP_MASK) {
-        mode |= PG_MODE_SMEP;
-    }
-    if (unlikely(env->cr[4] & (CR4_PKE_MASK | CR4_PKS_MASK)) &&
-        (env->hflags & HF_LMA_MASK)) {
-        mode |= env->cr[4] & CR4_PKE_MASK ? PG_MODE_PKE : 0;
-        mode |= env->cr[4] & CR4_PKS_MASK ? PG_MODE_PKS : 0;
-    }
-    return mode;
-}
-
-static inline int leaf_prot(CPUX86State *env, int mmu_idx,
-                            const HWTLBLeaf *leaf)
-{
-    const bool is_user = is_mmu_index_user(mmu_idx);
-    const int mode = rights_mode(env);
-    uint32_t pkr;
-    int prot;
-
-    if (is_user && !(leaf->rights & PG_USER_MASK)) {
-        return 0;
-    }
-    prot = x86_page_prot(mode, is_user, is_mmu_index_smap(mmu_idx),
-                         leaf->rights);
-    pkr = x86_pkr(env, mode, leaf->rights);
-    if (pkr) {
-        prot &= x86_pkr_prot(pkr, mode, is_user, leaf->rights);
-    }
-    return leaf->dirty ? prot : prot & ~PAGE_WRITE;
-}
-
 /* True if all that keeps an access from @leaf is that it is clean. */
 static bool is_dirty_assist(CPUX86State *env, int mmu_idx, MMUAccessType type,
                             HWTLBLeaf leaf)
@@ -214,14 +173,26 @@ static bool is_dirty_assist(CPUX86State *env, int mmu_idx, MMUAccessType type,
     bool was_clean = !leaf.dirty;
 
     leaf.dirty = true;
-    return was_clean && (leaf_prot(env, mmu_idx, &leaf) & (1 << type));
+    return was_clean && (x86_leaf_prot(env, mmu_idx, &leaf) & (1 << type));
 }
 
-/* @entry, or NULL, is not enough: reads the page tables. */
-static G_GNUC_NO_INLINE
-HWTLBEntry *walk(CPUX86State *env, X86HwtlbL0 *l0, HWTLBEntry *entry,
-                 vaddr addr, vaddr va, MMUAccessType type, int mmu_idx,
-                 int *prot, TranslateFault *err, uintptr_t ra)
+static bool is_canonical(CPUX86State *env, vaddr addr)
+{
+    int shift = env->cr[4] & CR4_LA57_MASK ? 56 : 47;
+    int64_t sext = (int64_t)addr >> shift;
+
+    return !(env->hflags & HF_LMA_MASK) || sext == 0 || sext == -1;
+}
+
+/*
+ * What the model has for @va, @leaf or NULL, is not enough: reads the page
+ * tables.  The model learns of the access only then, since a walk of tables
+ * that are not in RAM may be cut short, to start all this again.
+ */
+static HWTLBEntry *walk(CPUX86State *env, X86HwtlbL0 *l0,
+                        const HWTLBLeaf *leaf, vaddr addr, vaddr va,
+                        MMUAccessType type, int mmu_idx, int *prot,
+                        TranslateFault *err, uintptr_t ra)
 {
     HWTLB *tlb = env->hwtlb;
     const TranslateParams in = {
@@ -233,21 +204,24 @@ HWTLBEntry *walk(CPUX86State *env, X86HwtlbL0 *l0, HWTLBEntry *entry,
         .access_type = type,
     };
     const HWTLBWalkKind kind =
-        !entry ? HWTLB_WALK_COMPLETED :
-        is_dirty_assist(env, mmu_idx, type, entry->leaf) ? HWTLB_WALK_DIRTY :
-                                                           HWTLB_WALK_RIGHTS;
+        !leaf ? HWTLB_WALK_COMPLETED :
+        is_dirty_assist(env, mmu_idx, type, *leaf) ? HWTLB_WALK_DIRTY :
+                                                     HWTLB_WALK_RIGHTS;
     TranslateResult out;
-    HWTLBLeaf leaf;
+    HWTLBLeaf found;
+    HWTLBEntry *entry;
+    bool done = x86_hwtlb_walk(env, &in, va, &out, err, ra, kind, &found);
 
-    if (!x86_hwtlb_walk(env, &in, va, &out, err, ra, kind, &leaf)) {
+    l0->in_block = done && type != MMU_INST_FETCH && ra &&
+                   !l0->observe_every && !l0->code_lost;
+    entry = hwtlb_lookup(tlb, (HWTLBAccess)type, va);
+    if (!done) {
         /* A page fault drops what is cached of its address. */
         x86_hwtlb_invalidate(env, va, HWTLB_FAULT);
         return NULL;
     }
-    l0->in_block = type != MMU_INST_FETCH && ra && !l0->observe_every &&
-                   !l0->code_lost;
-    entry = entry ? hwtlb_update(tlb, (HWTLBAccess)type, va, &leaf, NULL)
-                  : hwtlb_fill(tlb, (HWTLBAccess)type, va, &leaf, NULL);
+    entry = entry ? hwtlb_update(tlb, (HWTLBAccess)type, va, &found)
+                  : hwtlb_fill(tlb, (HWTLBAccess)type, va, &found);
     if (unlikely(l0->code_lost) && l0->in_block) {
         l0->in_block = false;
         restart(l0, va, ra);
@@ -257,28 +231,82 @@ HWTLBEntry *walk(CPUX86State *env, X86HwtlbL0 *l0, HWTLBEntry *entry,
     return entry;
 }
 
-static bool is_canonical(CPUX86State *env, vaddr addr)
+/* L0 gets the page of @va, which is in @entry; @prot is what it allows. */
+static QEMU_ALWAYS_INLINE inline
+void set_page(CPUX86State *env, X86HwtlbL0 *l0, const HWTLBEntry *entry,
+              vaddr addr, vaddr va, MMUAccessType type, int l0_idx, int prot,
+              vaddr size)
 {
-    int shift = env->cr[4] & CR4_LA57_MASK ? 56 : 47;
-    int64_t sext = (int64_t)addr >> shift;
+    /* A data access must not hide a fetch from the iTLB, nor the reverse. */
+    prot = type == MMU_INST_FETCH ? PAGE_EXEC : prot & ~PAGE_EXEC;
+    tlb_replace_pages(l0->cs, &l0->ram, &l0->gone, addr,
+                      (entry->leaf.frame + (va - entry->va)) &
+                      x86_get_a20_mask(env),
+                      cpu_get_mem_attrs(env), prot, l0_idx, size);
+}
 
-    return !(env->hflags & HF_LMA_MASK) || sext == 0 || sext == -1;
+/* x86_hwtlb_refill() for one @type, which is constant. */
+static QEMU_ALWAYS_INLINE inline
+bool refill(CPUState *cs, vaddr addr, MMUAccessType type, int l0_idx)
+{
+    const int mmu_idx = l0_idx & ~MMU_FETCH_IDX;
+    CPUX86State *env = cpu_env(cs);
+    HWTLB *tlb = env->hwtlb;
+    X86HwtlbL0 *l0 = tlb->drop_opaque;
+    HWTLBProbe probe;
+    HWTLBEntry *entry;
+    int prot;
+
+    if (unlikely(!x86_hwtlb_translates(env, l0_idx) ||
+                 (is_mmu_index_32(mmu_idx) && addr > UINT32_MAX))) {
+        return false;
+    }
+    probe = hwtlb_probe(tlb, (HWTLBAccess)type, addr);
+    entry = probe.l1.entry ? probe.l1.entry : probe.stlb.entry;
+    if (!entry) {
+        return false;
+    }
+    prot = x86_leaf_prot(env, mmu_idx, &entry->leaf);
+    if (unlikely(!(prot & (1 << type)))) {
+        return false;
+    }
+    l0->gone.n = 0;
+    entry = hwtlb_hit(tlb, (HWTLBAccess)type, addr, probe, drop_later);
+    hwtlb_note(entry, addr, l0_idx);
+    set_page(env, l0, entry, addr, addr, type, l0_idx, prot, TARGET_PAGE_SIZE);
+    return true;
+}
+
+bool x86_hwtlb_refill(CPUState *cs, vaddr addr, MMUAccessType type,
+                      int mmu_idx)
+{
+    switch (type) {
+    case MMU_DATA_LOAD:
+        return refill(cs, addr, MMU_DATA_LOAD, mmu_idx);
+    case MMU_DATA_STORE:
+        return refill(cs, addr, MMU_DATA_STORE, mmu_idx);
+    default:
+        return refill(cs, addr, MMU_INST_FETCH, mmu_idx);
+    }
 }
 
 bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
-                    int mmu_idx, TranslateFault *err, uintptr_t ra)
+                    int l0_idx, TranslateFault *err, uintptr_t ra)
 {
     HWTLB *tlb = env->hwtlb;
-    X86HwtlbL0 *l0 = hwtlb_opaque(tlb);
+    X86HwtlbL0 *l0 = tlb->drop_opaque;
     const bool fetch = type == MMU_INST_FETCH;
-    const int l0_idx = mmu_idx;
+    const int mmu_idx = l0_idx & ~MMU_FETCH_IDX;
+    const vaddr va = is_mmu_index_32(mmu_idx) ? (uint32_t)addr : addr;
     vaddr size = TARGET_PAGE_SIZE;
+    HWTLBProbe probe;
     HWTLBEntry *entry;
-    vaddr va;
     int prot = 0;
 
-    mmu_idx &= ~MMU_FETCH_IDX;
-    va = is_mmu_index_32(mmu_idx) ? (uint32_t)addr : addr;
+    if (l0->cs->neg.tlb.c.refill &&
+        x86_hwtlb_refill(l0->cs, addr, type, l0_idx)) {
+        return true;
+    }
     if (unlikely(!is_canonical(env, va))) {
         *err = (TranslateFault){
             .exception_index = EXCP0D_GPF,
@@ -290,41 +318,35 @@ bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
     if (unlikely(l0->code_lost) && !fetch && va == l0->lost_at) {
         tlb_flush_by_mmuidx(l0->cs, DATA_IDXMAP);
     }
-    if (unlikely(l0->n_held)) {
-        /* A walk of tables outside RAM was cut short, and held these. */
-        tlb_flush_by_mmuidx(l0->cs, DATA_IDXMAP);
-        l0->n_held = 0;
+    probe = hwtlb_probe(tlb, (HWTLBAccess)type, va);
+    entry = probe.l1.entry ? probe.l1.entry : probe.stlb.entry;
+    if (entry) {
+        prot = x86_leaf_prot(env, mmu_idx, &entry->leaf);
     }
-    l0->holding = !fetch;
-    entry = hwtlb_lookup(tlb, (HWTLBAccess)type, va, NULL);
-    l0->holding = false;
-    if (likely(entry)) {
-        prot = leaf_prot(env, mmu_idx, &entry->leaf);
-    }
-    if (unlikely(!(prot & (1 << type)))) {
-        entry = walk(env, l0, entry, addr, va, type, mmu_idx, &prot, err, ra);
+    if (prot & (1 << type)) {
+        if (l0->verify) {
+            x86_hwtlb_verify(env, entry, va, type, mmu_idx, l0->stale);
+        }
+        entry = hwtlb_lookup(tlb, (HWTLBAccess)type, va);
+    } else {
+        entry = walk(env, l0, entry ? &entry->leaf : NULL, addr, va, type,
+                     mmu_idx, &prot, err, ra);
         if (!entry) {
-            drop_held(l0);
             return false;
         }
     }
-    drop_held(l0);
-    if (likely(va == addr) && (fetch || !l0->observe_every)) {
-        hwtlb_note_l0(entry, va, l0_idx);
+    if (va == addr && (fetch || !(l0->observe_every || l0->verify))) {
+        hwtlb_note(entry, va, l0_idx);
     } else {
         /*
-         * L0 asks again each time.  If each access is observed, it has to (for
-         * fetches there is CF_TLB_BLOCKS); and it must not keep a 32-bit
-         * address that wrapped under the one that it was asked for.
+         * L0 asks again each time.  If each access is observed or verified, it
+         * has to (for fetches there is CF_TLB_BLOCKS); and it must not keep a
+         * 32-bit address that wrapped under the one that it was asked for.
          */
         size = 1;
     }
-    /* A data access must not hide a fetch from the iTLB, nor the reverse. */
-    prot = fetch ? PAGE_EXEC : prot & ~PAGE_EXEC;
-    tlb_set_page_in_ram(env_cpu(env), &l0->ram, addr,
-                        (entry->leaf.frame + (va - entry->va)) &
-                        x86_get_a20_mask(env),
-                        cpu_get_mem_attrs(env), prot, l0_idx, size);
+    l0->gone.n = 0;
+    set_page(env, l0, entry, addr, va, type, l0_idx, prot, size);
     return true;
 }
 

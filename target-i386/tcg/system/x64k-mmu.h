@@ -69,12 +69,22 @@ bool x86_hwtlb_bypass(CPUX86State *env, const TranslateParams *in,
                       TranslateResult *out, TranslateFault *err,
                       uintptr_t ra);
 
+QEMU_BUILD_BUG_ON(MMU_PHYS_IDX != 6 || MMU_NESTED_IDX != 7 ||
+                  MMU_FETCH_IDX != 8);
+
 /* Does the model of this vCPU, which has one, translate for @mmu_idx? */
 static inline bool x86_hwtlb_translates(const CPUX86State *env, int mmu_idx)
 {
     return (env->cr[0] & CR0_PG_MASK) && !(env->hflags & HF_GUEST_MASK) &&
-           mmu_idx != MMU_PHYS_IDX && mmu_idx != MMU_NESTED_IDX;
+           (mmu_idx & 6) != MMU_PHYS_IDX;
 }
+
+/*
+ * CPUTLBRefillFn: what the model has for @addr, with the rights that @type
+ * needs, goes to QEMU's software TLB.  Nothing happens if it has nothing such.
+ */
+bool x86_hwtlb_refill(CPUState *cs, vaddr addr, MMUAccessType type,
+                      int mmu_idx);
 
 /*
  * tlb_fill through the model.  False: @err says why; no exception is raised.
@@ -131,5 +141,48 @@ static inline int x86_pkr_prot(uint32_t pkr, int pg_mode, bool is_user,
     }
     return prot;
 }
+
+/* What there is of a mode in the rights of a page. */
+static inline int x86_rights_mode(CPUX86State *env)
+{
+    int mode = env->cr[0] & CR0_WP_MASK;
+
+    if (env->cr[4] & CR4_SMEP_MASK) {
+        mode |= PG_MODE_SMEP;
+    }
+    if (unlikely(env->cr[4] & (CR4_PKE_MASK | CR4_PKS_MASK)) &&
+        (env->hflags & HF_LMA_MASK)) {
+        mode |= env->cr[4] & CR4_PKE_MASK ? PG_MODE_PKE : 0;
+        mode |= env->cr[4] & CR4_PKS_MASK ? PG_MODE_PKS : 0;
+    }
+    return mode;
+}
+
+static QEMU_ALWAYS_INLINE inline
+int x86_leaf_prot(CPUX86State *env, int mmu_idx, const HWTLBLeaf *leaf)
+{
+    const bool is_user = is_mmu_index_user(mmu_idx);
+    const int mode = x86_rights_mode(env);
+    uint32_t pkr;
+    int prot;
+
+    if (is_user && !(leaf->rights & PG_USER_MASK)) {
+        return 0;
+    }
+    prot = x86_page_prot(mode, is_user, is_mmu_index_smap(mmu_idx),
+                         leaf->rights);
+    pkr = x86_pkr(env, mode, leaf->rights);
+    if (pkr) {
+        prot &= x86_pkr_prot(pkr, mode, is_user, leaf->rights);
+    }
+    return leaf->dirty ? prot : prot & ~PAGE_WRITE;
+}
+
+/*
+ * An access of @type to @va hits @entry: do the page tables still say so?  If
+ * not, it is counted, and told of once for each page, which @reported keeps.
+ */
+void x86_hwtlb_verify(CPUX86State *env, const HWTLBEntry *entry, vaddr va,
+                      MMUAccessType type, int mmu_idx, GHashTable *reported);
 
 #endif
