@@ -93,10 +93,6 @@ bool x86_hwtlb_realize(X86CPU *cpu, Error **errp)
     g_autofree char *name = NULL;
     HWTLBConfig config;
 
-    if (cpu->hwtlb_options.verify) {
-        error_setg(errp, "hwtlb-verify=on: this version does not verify yet");
-        return false;
-    }
     if (!x86_hwtlb_config(cpu, &config, &name, errp)) {
         return false;
     }

@@ -103,8 +103,7 @@
     X(CONTIG_RACED,      "contig-raced",                                     \
       "group checks degraded: the group changed while A/D was set")          \
     X(STALE_USE,         "stale-use",                                        \
-      "hits that a walk would have translated differently: not looked for "  \
-      "yet, 0")                                                              \
+      "hits that the page tables no longer allow: with hwtlb-verify=on")      \
     X(SVM_BYPASS,        "svm-bypass",                                       \
       "translations made past the model while an SVM guest ran")
 
