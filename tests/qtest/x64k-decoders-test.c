@@ -12,8 +12,8 @@
 #undef PF_W                     /* there a flag of an ELF segment */
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
+#include "x64k-gdb.h"
 #include "x64k-guest.h"
-#include <sys/un.h>
 
 #define MAX_MAPPINGS    4096
 #define RAM_FROM        (64 * MiB)
@@ -445,41 +445,11 @@ static void check_dump(Tree *tree, const GArray *probes, const char *dir)
     g_assert_cmphex(covered, ==, expected);
 }
 
-/* One packet to the gdbstub; its answer is in @answer. */
-static void gdb_ask(int fd, const char *body, char *answer, size_t size)
-{
-    g_autofree char *packet = NULL;
-    uint8_t sum = 0;
-    size_t n = 0;
-    char c = 0;
-
-    for (const char *p = body; *p; p++) {
-        sum += *p;
-    }
-    packet = g_strdup_printf("$%s#%02x", body, sum);
-    g_assert_cmpint(write(fd, packet, strlen(packet)), ==, strlen(packet));
-    while (c != '$') {
-        g_assert_cmpint(read(fd, &c, 1), ==, 1);
-    }
-    while (read(fd, &c, 1) == 1 && c != '#') {
-        g_assert_cmpuint(n, <, size - 1);
-        answer[n++] = c;
-    }
-    answer[n] = 0;
-    g_assert_cmpint(read(fd, &c, 1), ==, 1);
-    g_assert_cmpint(read(fd, &c, 1), ==, 1);
-    g_assert_cmpint(write(fd, "+", 1), ==, 1);
-}
-
 static void check_gdb(Tree *tree, const GArray *probes, const char *path)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int fd = gdb_connect(path);
     char answer[64];
 
-    g_assert_cmpuint(strlen(path), <, sizeof(address.sun_path));
-    strcpy(address.sun_path, path);
-    g_assert_cmpint(connect(fd, (void *)&address, sizeof(address)), ==, 0);
     for (unsigned i = 0; i < probes->len; i++) {
         uint64_t va = g_array_index(probes, uint64_t, i);
         const Mapping *m = find(tree, va);
