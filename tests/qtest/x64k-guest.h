@@ -74,11 +74,20 @@
  * OP_OR: it is what is done, atomically, to the 8 bytes at the operand.
  * OP_VMRUN: an SVM guest reads the 8 bytes at the RAX of the VMCB, which are
  * logged as the value, and exits by VMMCALL.
+ * OP_LEGACY: calls 32-bit code that ends with "ret" and may change eax, edx
+ * and ebp, with paging as it was before PAE, but for 4 MB pages; the immediate
+ * is CR3.  What it leaves in edx is logged as the value.
+ * OP_PCI: the immediate is written to the PCI configuration register that is
+ * selected, then the operand is loaded from.
  */
 typedef enum GuestOp {
     OP_END, OP_LOAD, OP_STORE, OP_CALL, OP_INVLPG, OP_CR3, OP_CR4, OP_CPUID,
     OP_FETCH, OP_CR0, OP_WRMSR, OP_WRPKRU, OP_XCHG, OP_AND, OP_OR, OP_VMRUN,
+    OP_LEGACY, OP_PCI,
 } GuestOp;
+
+/* May be added: first a load from @n GB above the operand, 1 to 15. */
+#define OP_FIRST(n)     ((n) << 12)
 
 /* May be added to OP_LOAD, OP_STORE and OP_FETCH. */
 #define OP_USER         (1u << 8)       /* in ring 3 */

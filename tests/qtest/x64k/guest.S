@@ -93,7 +93,8 @@ wait_go:
 
         /*
          * One command: 16 bytes.  The operation, by bits: 7:0 which, 8 in
-         * ring 3, 9 with EFLAGS.AC, 63:32 immediate; and the operand.
+         * ring 3, 9 with EFLAGS.AC, 15:12 how many GB above the operand to
+         * load from first, 63:32 immediate; and the operand.
          */
 next:
         leaq    STACK(%r15), %rsp
@@ -107,6 +108,12 @@ next:
         movzbl  %al, %r9d
         movslq  (%r10, %r9, 4), %r9
         addq    %r10, %r9
+        movzwl  %ax, %r11d
+        shrl    $12, %r11d
+        jz      1f
+        shlq    $30, %r11
+        movq    (%rbx, %r11), %r11
+1:
         leaq    ok(%rip), %rcx          /* where an access goes on */
         btl     $8, %eax
         jc      enter_user
@@ -146,6 +153,8 @@ operations:
         .long   op_and - operations
         .long   op_or - operations
         .long   op_vmrun - operations
+        .long   op_legacy - operations
+        .long   op_pci - operations
 
 op_end:
         movl    $1, DONE(%r15)
@@ -205,6 +214,63 @@ op_vmrun:                               /* the operand: a VMCB */
 nested:                                 /* in the SVM guest: RAX is from it */
         movq    (%rax), %rdx
         vmmcall
+op_legacy:                              /* the immediate: CR3 */
+        pushq   %r15
+        movq    %cr3, %rax
+        pushq   %rax
+        movq    %cr4, %rax
+        pushq   %rax
+        movl    %r8d, %ebp
+        leaq    legacy32(%rip), %rax
+        pushq   $8
+        pushq   %rax
+        lretq
+        .code32
+legacy32:
+        movw    $16, %ax                /* ring 3 has left null selectors */
+        movw    %ax, %ds
+        movw    %ax, %es
+        movw    %ax, %ss
+        movl    $0x00010011, %eax       /* CR0: no PG */
+        movl    %eax, %cr0
+        movl    $0xc0000080, %ecx       /* EFER: no LME */
+        rdmsr
+        andl    $~0x100, %eax
+        wrmsr
+        movl    $0x10, %eax             /* CR4: PSE, no PAE */
+        movl    %eax, %cr4
+        movl    %ebp, %cr3
+        movl    $0x80010011, %eax
+        movl    %eax, %cr0
+        call    *%ebx
+        movl    %edx, %ebp
+        movl    $0x00010011, %eax
+        movl    %eax, %cr0
+        rdmsr
+        orl     $0x100, %eax
+        wrmsr
+        popl    %eax
+        popl    %edx
+        movl    %eax, %cr4
+        popl    %eax
+        popl    %edx
+        movl    %eax, %cr3
+        movl    $0x80010011, %eax
+        movl    %eax, %cr0
+        ljmpl   $24, $(0xffff0000 + legacy64 - _start)
+        .code64
+legacy64:
+        popq    %r15
+        movl    %esi, %esi              /* upper halves are undefined */
+        movl    %edi, %edi
+        movl    %ebp, %edx
+        jmp     ok
+op_pci:                                 /* no access to RAM in between */
+        movl    %r8d, %eax
+        movl    $0xcfc, %edx
+        outl    %eax, %dx
+        movq    (%rbx), %rdx
+        jmp     ok
 op_cpuid:
         movl    %ebx, %eax
         xorl    %ecx, %ecx
