@@ -7,6 +7,7 @@
  * tables have bit 52 set in each entry, which must mean nothing there.
  */
 #include "qemu/osdep.h"
+#include "hw/tlb/hwtlb-counters.h"
 #include "x64k-guest.h"
 
 #define MSR_VM_HSAVE_PA 0xc0010117u
@@ -29,6 +30,7 @@ typedef struct Nested {
     Guest *guest;
     uint64_t vmcb;
     uint64_t *npt;              /* the nested PTEs of GPA */
+    unsigned programs;          /* that map_code() has placed */
 } Nested;
 
 static void vmcb_set(Nested *n, unsigned offset, uint64_t value,
@@ -182,6 +184,138 @@ static void test_nested(const void *properties)
     guest_stop(n.guest);
 }
 
+/*
+ * While the SVM guest runs, the model is bypassed, and says so
+ */
+
+#define PAGES           100
+
+/* Nested translations leave this RAM where it is. */
+#define BYPASS_PA       (TEST_PA + 2 * PAGE_2M)
+#define BYPASS_VA       (TEST_VA + 3 * PAGE_2M)
+
+static const char *const names[HWTLB_C__MAX] = {
+#define X(id, name, what) name,
+    HWTLB_COUNTERS(X)
+#undef X
+};
+
+static void read_counters(Nested *n, uint64_t *values)
+{
+    for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
+        values[i] = guest_counter(n->guest, names[i]);
+    }
+}
+
+/* A page of RAM with code, mapped after the PAGES pages of data. */
+static uint64_t map_code(Nested *n, const uint8_t *code, size_t size)
+{
+    const uint64_t at = (PAGES + n->programs++) * PAGE;
+
+    memcpy(n->guest->ram + BYPASS_PA + at, code, size);
+    guest_map_4k(n->guest, BYPASS_VA + at, BYPASS_PA + at, PTE_RW | PTE_A);
+    return BYPASS_VA + at;
+}
+
+/* Code of the SVM guest: reads @pages pages, and exits. */
+static uint64_t make_nested_code(Nested *n, unsigned pages)
+{
+    uint8_t code[PAGES * 13 + 3], *at = code;
+
+    for (unsigned i = 0; i < pages; i++) {
+        const uint64_t va = BYPASS_VA + i * PAGE;
+
+        memcpy(at, (const uint8_t[]) { 0x48, 0xb8 }, 2);    /* mov $, %rax */
+        memcpy(at + 2, &va, sizeof(va));
+        memcpy(at + 10, (const uint8_t[]) { 0x48, 0x8b, 0 }, 3);
+        at += 13;                                   /* mov (%rax), %rax */
+    }
+    memcpy(at, (const uint8_t[]) { 0x0f, 0x01, 0xd9 }, 3);  /* vmmcall */
+    return map_code(n, code, at + 3 - code);
+}
+
+/* Code that lets the SVM guest run as the VMCB has it. */
+static uint64_t make_host_code(Nested *n)
+{
+    uint8_t code[] = {
+        0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, /* mov $, %rax */
+        0x0f, 0x01, 0xd8,                   /* vmrun */
+        0x0f, 0x01, 0xdc,                   /* stgi */
+        0xc3,                               /* ret */
+    };
+
+    memcpy(code + 2, &n->vmcb, sizeof(n->vmcb));
+    return map_code(n, code, sizeof(code));
+}
+
+/* Runs the SVM guest at @rip after reads of @pages pages; what it counts. */
+static void run_bypass(Nested *n, uint64_t code, uint64_t rip, unsigned pages,
+                       uint64_t *counted)
+{
+    uint64_t before[HWTLB_C__MAX];
+
+    for (unsigned i = 0; i < pages; i++) {
+        guest_do(n->guest, OP_LOAD, BYPASS_VA + i * PAGE);
+    }
+    vmcb_set(n, 0x578, rip, 8);
+    read_counters(n, before);
+    g_assert_cmphex(guest_do(n->guest, OP_CALL, code).vector, ==, NO_FAULT);
+    g_assert_cmphex(vmcb_get(n, 0x70), ==, EXIT_VMMCALL);
+    read_counters(n, counted);
+    for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
+        counted[i] -= before[i];
+    }
+}
+
+static void test_bypass(const void *properties)
+{
+    enum { HELD = 10 };
+    Nested n = start(properties);
+    const uint64_t host = make_host_code(&n);
+    const uint64_t few = make_nested_code(&n, 0);
+    const uint64_t many = make_nested_code(&n, PAGES);
+    uint64_t counted[3][HWTLB_C__MAX];
+    uint64_t misses, walks;
+
+    guest_tag_frames(n.guest, BYPASS_PA, PAGES * PAGE, 0);
+    for (unsigned i = 0; i < PAGES; i++) {
+        guest_map_4k(n.guest, BYPASS_VA + i * PAGE, BYPASS_PA + i * PAGE,
+                     PTE_RW | PTE_A | PTE_D);
+    }
+    /* The first time, pages become accessed. */
+    run_bypass(&n, host, many, 0, counted[0]);
+    run_bypass(&n, host, few, 0, counted[0]);
+    run_bypass(&n, host, few, 0, counted[0]);
+    run_bypass(&n, host, many, 0, counted[1]);
+    run_bypass(&n, host, few, HELD, counted[2]);
+    g_assert_cmpuint(counted[0][HWTLB_C_SVM_BYPASS], >, 0);
+    g_assert_cmpuint(counted[1][HWTLB_C_SVM_BYPASS], >=,
+                     counted[0][HWTLB_C_SVM_BYPASS] + PAGES);
+    for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
+        uint64_t held = i == HWTLB_C_L1D_FLUSH_SVM ||
+                        i == HWTLB_C_STLB_FLUSH_SVM ? HELD : 0;
+
+        if (i != HWTLB_C_SVM_BYPASS) {
+            g_assert_cmpuint(counted[1][i], ==, counted[0][i]);
+            g_assert_cmpuint(counted[2][i], ==, counted[0][i] + held);
+        }
+    }
+
+    /* What was held before is not any more. */
+    misses = guest_counter(n.guest, "l1d-load-miss");
+    walks = guest_counter(n.guest, "walk-completed");
+    for (unsigned i = 0; i < HELD; i++) {
+        g_assert_cmphex(guest_do(n.guest, OP_LOAD,
+                                 BYPASS_VA + i * PAGE).value, ==,
+                        guest_tag(BYPASS_PA + i * PAGE));
+    }
+    g_assert_cmpuint(guest_counter(n.guest, "l1d-load-miss"), ==,
+                     misses + HELD);
+    g_assert_cmpuint(guest_counter(n.guest, "walk-completed"), ==,
+                     walks + HELD);
+    guest_stop(n.guest);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -191,5 +325,8 @@ int main(int argc, char **argv)
     qtest_add_data_func("/x64k/nested/model",
                         ",svm=on,npt=on,x64k-contig=on,x64k-leaf=on,"
                         "hwtlb=skylake", test_nested);
+    qtest_add_data_func("/x64k/nested/bypass",
+                        ",svm=on,npt=on,x64k-contig=on,x64k-leaf=on,"
+                        "hwtlb=skylake", test_bypass);
     return g_test_run();
 }
