@@ -106,6 +106,15 @@ Guest *guest_start(const char *properties, uint64_t cr4)
 Guest *guest_start_with(const char *properties, uint64_t cr4, unsigned cpus,
                         const char *options)
 {
+    Guest *guest = guest_create(properties, cr4, cpus, options);
+
+    qtest_qmp_assert_success(guest->qts, "{ 'execute': 'cont' }");
+    return guest;
+}
+
+Guest *guest_create(const char *properties, uint64_t cr4, unsigned cpus,
+                    const char *options)
+{
     Guest *guest = g_new0(Guest, 1);
 
     g_assert_cmpuint(cpus, <=, MAX_CPUS);
@@ -130,7 +139,6 @@ Guest *guest_start_with(const char *properties, uint64_t cr4, unsigned cpus,
                              options);
     unlink(guest->ram_path);
     unlink(guest->rom);
-    qtest_qmp_assert_success(guest->qts, "{ 'execute': 'cont' }");
     return guest;
 }
 

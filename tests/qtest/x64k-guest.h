@@ -125,6 +125,10 @@ Guest *guest_start(const char *properties, uint64_t cr4);
 /* The same with up to 4 CPUs and more options for QEMU, or "". */
 Guest *guest_start_with(const char *properties, uint64_t cr4, unsigned cpus,
                         const char *options);
+
+/* The same, but it does not run yet: QMP "cont" is left to the caller. */
+Guest *guest_create(const char *properties, uint64_t cr4, unsigned cpus,
+                    const char *options);
 void guest_stop(Guest *guest);
 
 /* Writes anew what the guest needs to start, and its own part of the tables. */
