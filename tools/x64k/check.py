@@ -19,11 +19,12 @@ SUITES = {
     "qtest": ("qemu", "qtest"),
     "stock": ("qemu", "stock", "qtest"),
     "guest": ("qemu", "guest"),
+    "exact": ("qemu", "guest"),
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),
 }
 # Long: only if asked for.
-ON_DEMAND = ("upstream", "sanitize")
+ON_DEMAND = ("exact", "upstream", "sanitize")
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
 
@@ -74,9 +75,10 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "failed, or if none ran.")
     build.add_options(parser)
     parser.add_argument("--suite", action="append", choices=SUITES,
-                        help="only this suite (may be repeated); `upstream`, "
-                        "QEMU's own qtests on ours and on the stock emulator, "
-                        "and `sanitize` run only if named")
+                        help="only this suite (may be repeated); `exact`, "
+                        "the long form of guest-exact, `upstream`, QEMU's own "
+                        "qtests on ours and on the stock emulator, and "
+                        "`sanitize` run only if named")
     parser.add_argument("--sanitize", action="append_const", dest="suite",
                         const="sanitize", help="--suite sanitize: the model's "
                         "tests and the qtests with AddressSanitizer and "

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The fast model against the one that sees every access: each policy, in all
+levels, with each of four geometries.  Long, so it runs only on demand."""
+
+import unittest
+from typing import Any
+
+from exact import ExactTest
+
+POLICIES = ("fifo", "lru", "random", "tree-plru", "nru")
+# Of presets that are taken as they are, and of one whose levels have one array
+# each: sets and ways of the L1 dTLB, the L1 iTLB and the STLB.
+PRESETS = ("skylake", "zen4")
+SHAPES = {
+    "fully-associative": ((1, 64), (1, 32), (1, 1024)),
+    "direct-mapped": ((64, 1), (128, 1), (1024, 1)),
+}
+LEVELS = ("l1d", "l1i", "stlb")
+
+
+class Matrix(ExactTest):
+    def geometry(self, name: str, policy: str) -> dict[str, Any]:
+        config = self.preset(name if name in PRESETS else "zen4")
+        config["name"] = f"{name}-{policy}"
+        for i, level in enumerate(LEVELS):
+            for array in config[level]["arrays"]:
+                if name in SHAPES:
+                    array["sets"], array["ways"] = SHAPES[name][i]
+                array["policy"] = policy
+                if policy == "tree-plru":
+                    array["ways"] = 1 << array["ways"].bit_length() - 1
+        return config
+
+
+def add(name: str, policy: str) -> None:
+    def test(self: Matrix) -> None:
+        self.check(self.geometry(name, policy))
+    setattr(Matrix, f"test_{name}_{policy}".replace("-", "_"), test)
+
+
+for geometry in (*PRESETS, *SHAPES):
+    for replacement in POLICIES:
+        add(geometry, replacement)
+
+if __name__ == "__main__":
+    unittest.main()
