@@ -114,6 +114,9 @@ static void run_case(Guest *guest, Kind kind, const Change *what)
     Page page = map(guest, kind);
     const bool fetch = (what->op & 0xff) == OP_FETCH;
 
+    /* Stores write over the code for fetches. */
+    guest_tag_frames(guest, OLD_PA, PAGE, 0);
+    guest_tag_frames(guest, NEW_PA, PAGE, 0);
     guest_do(guest, OP_INVLPG, page.va);
     g_assert_cmpuint(stale_uses(guest, &page, what->op), ==, 0);
     change(guest, &page, what);
@@ -138,7 +141,6 @@ static Guest *start(const char *options)
     Guest *guest = guest_start_with(PROPERTIES ",hwtlb-verify=on", CR4, 1,
                                     options);
 
-    guest_tag_frames(guest, OLD_PA, 2 * PAGE_2M, 0);
     for (Kind kind = 0; kind < KINDS; kind++) {
         guest_map_4k(guest, TEST_VA + (kind + 1) * PAGE_2M + L0_STRIDE, OLD_PA,
                      FLAGS);
