@@ -292,6 +292,9 @@ HWTLBEntry *hwtlb_hit_class(HWTLB *tlb, HWTLBAccess access, uint64_t va,
                             drop);
 }
 
+/* hwtlb_lookup() if hwtlb_probe() has just found nothing: NULL. */
+HWTLBEntry *hwtlb_miss(HWTLB *tlb, HWTLBAccess access);
+
 HWTLBEntry *hwtlb_hit_other(HWTLB *tlb, HWTLBAccess access, uint64_t va,
                             HWTLBProbe probe, HWTLBDropFn *drop);
 

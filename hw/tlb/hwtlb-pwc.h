@@ -40,6 +40,7 @@ typedef struct HWTLBLines {
     HWTLBLinePage *table;       /* [1 << bits]; NULL until the first line */
     unsigned bits;
     uint32_t used;
+    uint64_t last[6];           /* the line read last, by level; 0: none */
 } HWTLBLines;
 
 /* While it grows to its bound, it takes half as much again. */
@@ -52,6 +53,21 @@ typedef struct HWTLBLines {
  * line of a page that it does not hold never is.
  */
 bool hwtlb_lines_add(HWTLBLines *lines, uint64_t pa);
+
+/*
+ * Is the line of @pa the one of the call before for this @level, 0 to 5?  If
+ * so, hwtlb_lines_add() would say that it is not new.
+ */
+static inline bool hwtlb_lines_is_last(HWTLBLines *lines, unsigned level,
+                                       uint64_t pa)
+{
+    const uint64_t line = (pa >> 6) + 1;
+    const bool is_last = lines->last[level] == line;
+
+    lines->last[level] = line;
+    return is_last;
+}
+
 void hwtlb_lines_clear(HWTLBLines *lines);
 
 #endif

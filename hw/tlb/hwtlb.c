@@ -137,22 +137,35 @@ HWTLBEntry *hwtlb_hit_other(HWTLB *tlb, HWTLBAccess access, uint64_t va,
 static HWTLBEntry *fill(HWTLB *tlb, HWTLBLevelId id, uint64_t va,
                         const HWTLBLeaf *leaf)
 {
-    return hwtlb_fill_level(tlb, id, va, leaf->class, leaf, tlb->drop);
+    return likely(leaf->class == HWTLB_4K) ?
+           hwtlb_fill_level(tlb, id, va, HWTLB_4K, leaf, tlb->drop) :
+           hwtlb_fill_level(tlb, id, va, leaf->class, leaf, tlb->drop);
+}
+
+static void count_lookup(HWTLB *tlb, HWTLBAccess access, bool hit)
+{
+    if (tlb->config.observe_every) {
+        hwtlb_count(tlb, l1_lookup[access], 1);
+        hwtlb_count(tlb, l1_lookup[access] + 1, hit);
+    }
+}
+
+HWTLBEntry *hwtlb_miss(HWTLB *tlb, HWTLBAccess access)
+{
+    count_lookup(tlb, access, false);
+    hwtlb_count(tlb, hwtlb_l1_miss[access], 1);
+    hwtlb_count(tlb, stlb_miss[access], 1);
+    return NULL;
 }
 
 HWTLBEntry *hwtlb_lookup(HWTLB *tlb, HWTLBAccess access, uint64_t va)
 {
     const HWTLBProbe probe = hwtlb_probe(tlb, access, va);
 
-    if (tlb->config.observe_every) {
-        hwtlb_count(tlb, l1_lookup[access], 1);
-        hwtlb_count(tlb, l1_lookup[access] + 1, probe.l1.entry != NULL);
-    }
     if (!probe.l1.entry && !probe.stlb.entry) {
-        hwtlb_count(tlb, hwtlb_l1_miss[access], 1);
-        hwtlb_count(tlb, stlb_miss[access], 1);
-        return NULL;
+        return hwtlb_miss(tlb, access);
     }
+    count_lookup(tlb, access, probe.l1.entry != NULL);
     return hwtlb_hit(tlb, access, va, probe, tlb->drop);
 }
 
@@ -355,8 +368,12 @@ void hwtlb_note_l0(HWTLBEntry *entry, uint64_t va, unsigned mmu_idx)
     entry->l0_idxmap |= 1u << mmu_idx;
 }
 
-static void count_line(HWTLB *tlb, uint64_t pa)
+/* A walk has read @pa at @level, mostly from the line that the last one read. */
+static void count_line(HWTLB *tlb, unsigned level, uint64_t pa)
 {
+    if (hwtlb_lines_is_last(&tlb->lines, level, pa)) {
+        return;
+    }
     if (hwtlb_lines_add(&tlb->lines, pa)) {
         hwtlb_count(tlb, HWTLB_C_WALK_LINES, 1);
     }
@@ -370,14 +387,14 @@ void hwtlb_walk(HWTLB *tlb, uint64_t va, const HWTLBWalk *walk)
     hwtlb_count(tlb, HWTLB_C_WALK_COMPLETED + walk->kind, 1);
     for (unsigned level = walk->top; level >= walk->last; level--) {
         hwtlb_count(tlb, HWTLB_C_WALK_READ_PML5 + 5 - level, 1);
-        count_line(tlb, walk->entry[level]);
+        count_line(tlb, level, walk->entry[level]);
     }
     if (walk->group) {
         hwtlb_count(tlb, HWTLB_C_WALK_READ_GROUP, walk->group - 1);
     }
     if (walk->group == 16 || walk->coalesce == 16) {
         /* Two lines, side by side and aligned; one was counted above. */
-        count_line(tlb, pt ^ 64);
+        count_line(tlb, 0, pt ^ 64);
     }
 
     hit = hwtlb_pwc_walk(&tlb->pwc, va, walk->top, walk->last);

@@ -214,7 +214,8 @@ static HWTLBEntry *walk(CPUX86State *env, X86HwtlbL0 *l0,
 
     l0->in_block = done && type != MMU_INST_FETCH && ra &&
                    !l0->observe_every && !l0->code_lost;
-    entry = hwtlb_lookup(tlb, (HWTLBAccess)type, va);
+    entry = leaf ? hwtlb_lookup(tlb, (HWTLBAccess)type, va) :
+                   hwtlb_miss(tlb, (HWTLBAccess)type);
     if (!done) {
         /* A page fault drops what is cached of its address. */
         x86_hwtlb_invalidate(env, va, HWTLB_FAULT);
@@ -303,7 +304,8 @@ bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
     HWTLBEntry *entry;
     int prot = 0;
 
-    if (l0->cs->neg.tlb.c.refill &&
+    /* Loads and stores have tried that already. */
+    if (fetch && l0->cs->neg.tlb.c.refill &&
         x86_hwtlb_refill(l0->cs, addr, type, l0_idx)) {
         return true;
     }
