@@ -248,10 +248,10 @@ class Options(unittest.TestCase):
         self.assertIn("--tlb-observe", self.refused("--tlb-observe", "some"))
 
     def test_options_of_a_model_need_one(self):
-        for option, value in (("--tlb-coalesce", "4"),
-                              ("--tlb-observe", "every")):
-            args = self.parse(option, value)
-            with self.assertRaisesRegex(ui.X64kError, option):
+        for option in (["--tlb-coalesce", "4"], ["--tlb-observe", "every"],
+                       ["--tlb-verify"]):
+            args = self.parse(*option)
+            with self.assertRaisesRegex(ui.X64kError, option[0]):
                 guest.machine_of(args, "4k")
 
     def test_a_file_with_a_comma(self):

@@ -81,6 +81,7 @@ def document(args: argparse.Namespace, command: list[bytes],
         "tlb": args.tlb,
         "tlb_coalesce": args.tlb_coalesce,
         "tlb_observe": args.tlb_observe,
+        "tlb_verify": bool(args.tlb_verify),
         # A file may change or go: keep what it said.
         "tlb_config": (json.loads(Path(args.tlb).read_text())
                        if guest.is_file(args.tlb) else None),

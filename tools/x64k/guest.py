@@ -67,6 +67,7 @@ class Machine:
     seed: int = 1
     coalesce: int | None = None     # what the preset says
     observe: str | None = None
+    verify: bool = False
     binary: Path | None = None      # another emulator than ours
     options: tuple[str, ...] = ()   # more for its command line
 
@@ -84,6 +85,8 @@ class Machine:
             text += f",hwtlb-coalesce={self.coalesce}"
         if self.observe:
             text += f",hwtlb-observe={self.observe}"
+        if self.verify:
+            text += ",hwtlb-verify=on"
         return text
 
     def command(self, initrd: Path, ports: list[str]) -> list[str]:
@@ -101,6 +104,8 @@ class Machine:
             "-initrd", str(initrd), "-append", line, *ports]
         if tlb:
             command += ["-device", "hwtlb-pci"]
+        if self.verify:
+            command += ["-d", "guest_errors"]
         if self.icount:
             # Time is the number of instructions, and so is everything that
             # follows from it.
@@ -266,12 +271,23 @@ def run(machine: Machine, commands: list[list[bytes]],
         results = parse_report(text)
         if status != 0 or results is None:
             raise explain(machine, console, errors, status)
-        return Outcome(results, console, host_s, complaints(text))
+        found = complaints(text) + stale_uses(errors.read_text("utf-8",
+                                                               "replace"))
+        return Outcome(results, console, host_s, found)
 
 
 def complaints(console: str) -> list[str]:
     return [line.strip() for line in console.splitlines()
             if KERNEL_COMPLAINTS.search(line)]
+
+
+def stale_uses(log: str, most: int = 10) -> list[str]:
+    """What --tlb-verify has found."""
+    lines = [line for line in log.splitlines()
+             if line.startswith("hwtlb: stale use")]
+    if len(lines) > most:
+        lines[most:] = [f"hwtlb: and {len(lines) - most} more pages"]
+    return lines
 
 
 def shell(machine: Machine) -> int:
@@ -359,6 +375,9 @@ def add_options(parser: argparse.ArgumentParser, tlb: str) -> None:
                         metavar="WHAT",
                         help="misses (default), or every: show the model every "
                         "access, slowly, and count lookups and hits")
+    parser.add_argument("--tlb-verify", action="store_const", const=True,
+                        help="compare each use of a translation with the page "
+                        "tables: finds kernels that forget to drop one; slow")
     parser.add_argument("--mem", metavar="N", type=valid_mem, default="512M",
                         help="memory of the guest (default %(default)s)")
     parser.add_argument("--kernel", metavar="PATH", type=Path,
@@ -378,13 +397,13 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     if args.icount and cpus > 1:
         raise ui.X64kError("--icount needs a single CPU", 2)
     if args.tlb == "off":
-        for name in ("coalesce", "observe"):
+        for name in ("coalesce", "observe", "verify"):
             if getattr(args, f"tlb_{name}") is not None:
                 raise ui.X64kError(f"--tlb-{name} needs a TLB model: --tlb",
                                    2)
     return Machine(mode, args.tlb, args.mem, cpus, args.kernel, args.append,
                    args.timeout, args.icount, coalesce=args.tlb_coalesce,
-                   observe=args.tlb_observe)
+                   observe=args.tlb_observe, verify=bool(args.tlb_verify))
 
 
 def command_of(args: argparse.Namespace) -> list[bytes]:
