@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A random guest runs once, with the fast model.  A TCG plugin writes down all
- * its accesses, of which the model sees few.  Searched for in plain lists
- *, they must miss as often.
+ * its accesses, of which the model sees few.  Searched for in plain lists, they
+ * must miss as often.  A model that sees all sees as many as the plugin.
  */
 #include "qemu/osdep.h"
 #include "qemu/host-utils.h"
@@ -185,12 +185,13 @@ static GuestCommand random_command(const Guest *guest)
 }
 
 /* Runs it with the model; its counters are left for the caller to read. */
-static Guest *run(const char *geometry, const char *trace)
+static Guest *run(const char *geometry, const char *trace, bool every)
 {
     g_autofree GuestCommand *script = g_new0(GuestCommand, COMMANDS);
     g_autofree char *cpu = g_strdup_printf(",x64k-contig=on,x64k-leaf=on,"
-                                           "hwtlb-config=%s,hwtlb-seed=7",
-                                           geometry);
+                                           "hwtlb-config=%s,hwtlb-seed=7,"
+                                           "hwtlb-observe=%s", geometry,
+                                           every ? "every" : "misses");
     g_autofree char *options = g_strdup_printf("-plugin file=%s,to=%s",
                                                plugin, trace);
     Guest *guest = guest_create(cpu, CR4_P64 | CR4_PGE, 1, options);
@@ -290,6 +291,7 @@ static void look_up(Lists *lists, TraceKind kind, uint64_t va)
     };
     const Level first = kind == TRACE_FETCH ? L1I : L1D;
 
+    count(lists, "%s-%s", level_names[first], "lookup");
     if (!hits(lists, first, va)) {
         count(lists, "%s-%smiss", level_names[first], kinds[kind]);
         if (!hits(lists, STLB, va)) {
@@ -315,9 +317,13 @@ static void replay(Lists *lists, const TraceRecord *r)
     }
 }
 
+/*
+ * Not l1i-lookup: "stop" may come between the look-up and the fetch, which the
+ * plugin has not seen then.
+ */
 static const char *const compared[] = {
-    "l1d-load-miss", "l1d-store-miss", "l1i-miss", "stlb-load-miss",
-    "stlb-store-miss", "stlb-fetch-miss",
+    "l1d-lookup", "l1d-load-miss", "l1d-store-miss", "l1i-miss",
+    "stlb-load-miss", "stlb-store-miss", "stlb-fetch-miss",
     "l1d-fill-4k", "l1d-fill-64k-hint", "l1d-fill-64k-leaf", "l1d-fill-2m",
     "l1d-fill-1g", "l1i-fill-4k", "l1i-fill-64k-hint", "l1i-fill-64k-leaf",
     "l1i-fill-2m", "l1i-fill-1g", "stlb-fill-4k", "stlb-fill-64k-hint",
@@ -327,6 +333,7 @@ static const char *const compared[] = {
 typedef struct Case {
     const Geometry *geometry;
     const char *policy;
+    bool every;                 /* the model sees every access, and counts it */
 } Case;
 
 static void test_lists(const void *data)
@@ -345,7 +352,7 @@ static void test_lists(const void *data)
 
     g_assert_no_error(err);
     close(fd);
-    guest = run(geometry, trace);
+    guest = run(geometry, trace, c->every);
     for (unsigned i = 0; i < ARRAY_SIZE(compared); i++) {
         model[i] = guest_counter(guest, compared[i]);
     }
@@ -367,6 +374,9 @@ static void test_lists(const void *data)
         const uint64_t lists_count =
             (uintptr_t)g_hash_table_lookup(lists->counts, compared[i]);
 
+        if (!c->every && g_str_has_suffix(compared[i], "-lookup")) {
+            continue;
+        }
         g_test_message("%s: %" PRIu64 ", lists: %" PRIu64, compared[i],
                        model[i], lists_count);
         if (model[i] != lists_count) {
@@ -379,19 +389,25 @@ static void test_lists(const void *data)
     g_free(trace);
 }
 
+static void add(const Geometry *geometry, const char *policy, bool every)
+{
+    g_autofree char *path = g_strdup_printf("/x64k/lists/%s/%s%s",
+                                            geometry->name, policy,
+                                            every ? "/every" : "");
+    Case *c = g_new(Case, 1);
+
+    *c = (Case) { geometry, policy, every };
+    qtest_add_data_func_full(path, c, test_lists, g_free);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     for (unsigned g = 0; g < ARRAY_SIZE(geometries); g++) {
         for (unsigned p = 0; p < ARRAY_SIZE(policies); p++) {
-            g_autofree char *path = g_strdup_printf("/x64k/lists/%s/%s",
-                                                    geometries[g].name,
-                                                    policies[p]);
-            Case *c = g_new(Case, 1);
-
-            *c = (Case) { &geometries[g], policies[p] };
-            qtest_add_data_func_full(path, c, test_lists, g_free);
+            add(&geometries[g], policies[p], false);
         }
+        add(&geometries[g], policies[0], true);
     }
     return g_test_run();
 }
