@@ -62,6 +62,20 @@ static void query_stats_schemas(StatsSchemaList **result, Error **errp)
     add_stats_schema(result, STATS_PROVIDER_HWTLB, STATS_TARGET_VCPU, list);
 }
 
+static NotifierList reset_notifiers =
+    NOTIFIER_LIST_INITIALIZER(reset_notifiers);
+
+void x86_hwtlb_add_reset_notifier(Notifier *notifier)
+{
+    notifier_list_add(&reset_notifiers, notifier);
+}
+
+void x86_hwtlb_reset_counters(CPUState *cs)
+{
+    notifier_list_notify(&reset_notifiers, cs);
+    hwtlb_reset_counters(cpu_env(cs)->hwtlb);
+}
+
 static char *get_observe(Object *obj, Error **errp)
 {
     return g_strdup(X86_CPU(obj)->hwtlb_options.observe_every ? "every"

@@ -7,6 +7,7 @@
 #define I386_HWTLB_CPU_H
 
 #include "hw/tlb/hwtlb.h"
+#include "qemu/notify.h"
 
 /* Adds the properties that are more than a field of X86CPU. */
 void x86_hwtlb_class_init(ObjectClass *oc);
@@ -18,6 +19,14 @@ void x86_hwtlb_unrealize(X86CPU *cpu);
 /* The model of @cpu, with what connects it to QEMU's software TLB. */
 HWTLB *x86_hwtlb_new(X86CPU *cpu, const HWTLBConfig *config);
 void x86_hwtlb_free(HWTLB *tlb);
+
+/*
+ * Sets the counters of @cs, which has a model, to 0.  Call it on the vCPU's
+ * own thread.  Whoever has read them before, to subtract what they were from
+ * what they will be, is told just before: the data of the notifier is @cs.
+ */
+void x86_hwtlb_reset_counters(CPUState *cs);
+void x86_hwtlb_add_reset_notifier(Notifier *notifier);
 
 /* HWTLBDropFn: drops from L0 what an L1 entry has given to it. */
 void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry);

@@ -8,6 +8,7 @@
 #include "qapi/qapi-commands-misc-target.h"
 #include "cpu.h"
 #include "hw/tlb/hwtlb-qapi.h"
+#include "target/i386/hwtlb-cpu.h"
 #include "target/i386/hwtlb-qmp.h"
 
 static char *preset_names(void)
@@ -104,7 +105,7 @@ bool x86_hwtlb_config(const X86CPU *cpu, HWTLBConfig *config, char **name,
 /* The counters are the vCPU thread's to write. */
 static void reset_counters(CPUState *cs, run_on_cpu_data data)
 {
-    hwtlb_reset_counters(cpu_env(cs)->hwtlb);
+    x86_hwtlb_reset_counters(cs);
 }
 
 void qmp_hwtlb_reset(const char *vcpu, Error **errp)

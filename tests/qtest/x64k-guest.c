@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include <sys/mman.h>
+#include "hw/tlb/hwtlb-counters.h"
 #include "qemu/atomic.h"
 #include "x64k-guest.h"
 #include "x64k-guest-rom.h"
@@ -222,6 +223,28 @@ void guest_wait_for(QTestState *qts, const char *query, const char *good)
     }
 }
 
+void guest_make_disk(const char *path)
+{
+    QTestState *qts = qtest_init("-machine none -nodefaults");
+
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add', 'arguments': {"
+                             "  'node-name': 'file', 'driver': 'file',"
+                             "  'filename': %s } }", path);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-create',"
+                             "  'arguments': { 'job-id': 'make', 'options': {"
+                             "    'driver': 'qcow2', 'file': 'file',"
+                             "    'size': 1048576 } } }");
+    for (bool done = false; !done; ) {
+        QDict *event = qtest_qmp_eventwait_ref(qts, "JOB_STATUS_CHANGE");
+        QDict *data = qdict_get_qdict(event, "data");
+
+        done = g_str_equal(qdict_get_str(data, "status"), "concluded");
+        qobject_unref(event);
+    }
+    qtest_quit(qts);
+}
+
 /* mov $number, %edx; jmp *%rcx; nop */
 uint64_t guest_tag(uint64_t pa)
 {
@@ -359,4 +382,38 @@ uint64_t guest_counter(Guest *guest, const char *name)
     value = qdict_get_int(stat, "value");
     qobject_unref(response);
     return value;
+}
+
+const char *const guest_counter_names[HWTLB_C__MAX] = {
+#define X(id, name, what) [HWTLB_C_##id] = name,
+    HWTLB_COUNTERS(X)
+#undef X
+};
+
+/* Results are in the order of vCPUs, whose names tell nothing. */
+void guest_counters(Guest *guest, unsigned cpu, uint64_t *values)
+{
+    QDict *response = qtest_qmp(guest->qts,
+                                "{ 'execute': 'query-stats', 'arguments': {"
+                                "  'target': 'vcpu', 'providers': ["
+                                "  { 'provider': 'hwtlb' } ] } }");
+    const QListEntry *entry;
+    unsigned n = 0;
+
+    entry = qlist_first(qdict_get_qlist(response, "return"));
+    for (unsigned i = 0; i < cpu; i++) {
+        entry = qlist_next(entry);
+    }
+    entry = qlist_first(qdict_get_qlist(qobject_to(QDict, entry->value),
+                                        "stats"));
+    for (; entry; entry = qlist_next(entry), n++) {
+        QDict *stat = qobject_to(QDict, entry->value);
+
+        g_assert_cmpuint(n, <, HWTLB_C__MAX);
+        g_assert_cmpstr(qdict_get_str(stat, "name"), ==,
+                        guest_counter_names[n]);
+        values[n] = qdict_get_int(stat, "value");
+    }
+    g_assert_cmpuint(n, ==, HWTLB_C__MAX);
+    qobject_unref(response);
 }

@@ -159,6 +159,9 @@ unsigned guest_starts(Guest *guest);
 /* Waits until the "status" that the command @query returns is @good. */
 void guest_wait_for(QTestState *qts, const char *query, const char *good);
 
+/* Makes a disk that savevm can write to, at @path. */
+void guest_make_disk(const char *path);
+
 /* The most commands that a CPU takes at once. */
 #define GUEST_MAX_COMMANDS      100000
 
@@ -195,5 +198,9 @@ uint64_t guest_map_group(Guest *guest, uint64_t va, uint64_t pa,
 
 /* A counter of the model, of vCPU 0. */
 uint64_t guest_counter(Guest *guest, const char *name);
+
+/* All of them, of any vCPU, in the order of HWTLB_COUNTERS. */
+void guest_counters(Guest *guest, unsigned cpu, uint64_t *values);
+extern const char *const guest_counter_names[];
 
 #endif

@@ -144,29 +144,6 @@ static void test_migrate_live(const void *properties)
     files_free(&files);
 }
 
-/* A disk that savevm can write to, made by QEMU itself. */
-static void make_disk(const Files *files)
-{
-    QTestState *qts = qtest_init("-machine none -nodefaults");
-
-    close(open(files->disk, O_CREAT | O_WRONLY, 0600));
-    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add', 'arguments': {"
-                             "  'node-name': 'file', 'driver': 'file',"
-                             "  'filename': %s } }", files->disk);
-    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-create',"
-                             "  'arguments': { 'job-id': 'make', 'options': {"
-                             "    'driver': 'qcow2', 'file': 'file',"
-                             "    'size': 1048576 } } }");
-    for (bool done = false; !done; ) {
-        QDict *event = qtest_qmp_eventwait_ref(qts, "JOB_STATUS_CHANGE");
-        QDict *data = qdict_get_qdict(event, "data");
-
-        done = g_str_equal(qdict_get_str(data, "status"), "concluded");
-        qobject_unref(event);
-    }
-    qtest_quit(qts);
-}
-
 static void test_savevm(const void *properties)
 {
     Files files = files_new();
@@ -176,7 +153,7 @@ static void test_savevm(const void *properties)
     g_autofree char *said = NULL, *said_again = NULL;
     Guest *guest;
 
-    make_disk(&files);
+    guest_make_disk(files.disk);
     guest = guest_start_with(cpu, CR4_P64, 1, options);
     map(guest);
     assert_maps(guest);
@@ -322,7 +299,7 @@ static void test_counters_loadvm(void)
     uint64_t before[N_KEPT];
     Guest *guest;
 
-    make_disk(&files);
+    guest_make_disk(files.disk);
     guest = guest_start_with(BOTH ",hwtlb=skylake", CR4_P64, 1, options);
     map(guest);
     assert_maps(guest);
