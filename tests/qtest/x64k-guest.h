@@ -79,11 +79,14 @@
  * is CR3.  What it leaves in edx is logged as the value.
  * OP_PCI: the immediate is written to the PCI configuration register that is
  * selected, then the operand is loaded from.
+ * OP_CHASE follows pointers, as many as the immediate says, and logs the last
+ * one's value.
  */
 typedef enum GuestOp {
     OP_END, OP_LOAD, OP_STORE, OP_CALL, OP_INVLPG, OP_CR3, OP_CR4, OP_CPUID,
     OP_FETCH, OP_CR0, OP_WRMSR, OP_WRPKRU, OP_XCHG, OP_AND, OP_OR, OP_VMRUN,
     OP_LEGACY, OP_PCI,
+    OP_CHASE,
 } GuestOp;
 
 /* May be added: first a load from @n GB above the operand, 1 to 15. */

@@ -155,6 +155,7 @@ operations:
         .long   op_vmrun - operations
         .long   op_legacy - operations
         .long   op_pci - operations
+        .long   op_chase - operations
 
 op_end:
         movl    $1, DONE(%r15)
@@ -270,6 +271,12 @@ op_pci:                                 /* no access to RAM in between */
         movl    $0xcfc, %edx
         outl    %eax, %dx
         movq    (%rbx), %rdx
+        jmp     ok
+op_chase:                               /* the immediate: how often */
+        movq    (%rbx), %rbx
+        decl    %r8d
+        jnz     op_chase
+        movq    %rbx, %rdx
         jmp     ok
 op_cpuid:
         movl    %ebx, %eax
