@@ -194,19 +194,6 @@ static void test_nested(const void *properties)
 #define BYPASS_PA       (TEST_PA + 2 * PAGE_2M)
 #define BYPASS_VA       (TEST_VA + 3 * PAGE_2M)
 
-static const char *const names[HWTLB_C__MAX] = {
-#define X(id, name, what) name,
-    HWTLB_COUNTERS(X)
-#undef X
-};
-
-static void read_counters(Nested *n, uint64_t *values)
-{
-    for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
-        values[i] = guest_counter(n->guest, names[i]);
-    }
-}
-
 /* A page of RAM with code, mapped after the PAGES pages of data. */
 static uint64_t map_code(Nested *n, const uint8_t *code, size_t size)
 {
@@ -258,10 +245,10 @@ static void run_bypass(Nested *n, uint64_t code, uint64_t rip, unsigned pages,
         guest_do(n->guest, OP_LOAD, BYPASS_VA + i * PAGE);
     }
     vmcb_set(n, 0x578, rip, 8);
-    read_counters(n, before);
+    guest_counters(n->guest, 0, before);
     g_assert_cmphex(guest_do(n->guest, OP_CALL, code).vector, ==, NO_FAULT);
     g_assert_cmphex(vmcb_get(n, 0x70), ==, EXIT_VMMCALL);
-    read_counters(n, counted);
+    guest_counters(n->guest, 0, counted);
     for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
         counted[i] -= before[i];
     }
@@ -316,6 +303,49 @@ static void test_bypass(const void *properties)
     guest_stop(n.guest);
 }
 
+/*
+ * VMRUN and #VMEXIT flush: what the TLBs held, the guest's own translations
+ * and that of a page, and what the SVM guest does is not looked up.  Then its
+ * host needs its own translations again.
+ */
+static void test_counts(void)
+{
+    Nested n = start(",svm=on,npt=on,x64k-contig=on,x64k-leaf=on,"
+                     "hwtlb=skylake");
+    uint64_t before[HWTLB_C__MAX], after[HWTLB_C__MAX], value;
+    const struct {
+        HWTLBCounter counter;
+        uint64_t moves;
+    } expected[] = {
+        { HWTLB_C_L1D_FLUSH_SVM, 3 },
+        { HWTLB_C_L1I_FLUSH_SVM, 1 },
+        { HWTLB_C_STLB_FLUSH_SVM, 3 },
+        { HWTLB_C_L1I_FILL_1G, 1 },
+        { HWTLB_C_L1D_FILL_1G, 2 },
+        { HWTLB_C_STLB_FILL_1G, 2 },
+        { HWTLB_C_WALK_COMPLETED, 2 },
+    };
+
+    vmcb_set(&n, 0x5f8, SMALL_VA, 8);           /* RAX */
+    g_assert_cmphex(guest_do(n.guest, OP_LOAD, SMALL_VA).vector, ==, NO_FAULT);
+    guest_counters(n.guest, 0, before);
+    g_assert_cmphex(nested_read(&n, SMALL_VA, &value), ==, EXIT_VMMCALL);
+    guest_counters(n.guest, 0, after);
+    for (unsigned i = 0; i < ARRAY_SIZE(expected); i++) {
+        HWTLBCounter counter = expected[i].counter;
+
+        g_test_message("%s", guest_counter_names[counter]);
+        g_assert_cmpuint(after[counter] - before[counter], ==,
+                         expected[i].moves);
+    }
+    /* The page with its code, and the one that it reads, at least. */
+    g_assert_cmpuint(after[HWTLB_C_SVM_BYPASS] - before[HWTLB_C_SVM_BYPASS],
+                     >=, 2);
+    g_assert_cmpuint(after[HWTLB_C_L1D_FILL_4K], ==,
+                     before[HWTLB_C_L1D_FILL_4K]);
+    guest_stop(n.guest);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -328,5 +358,6 @@ int main(int argc, char **argv)
     qtest_add_data_func("/x64k/nested/bypass",
                         ",svm=on,npt=on,x64k-contig=on,x64k-leaf=on,"
                         "hwtlb=skylake", test_bypass);
+    qtest_add_func("/x64k/nested/counts", test_counts);
     return g_test_run();
 }
