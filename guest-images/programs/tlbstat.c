@@ -18,12 +18,54 @@
 
 #include "hwtlb.h"
 
+/* The device's registers: docs/specs/hwtlb.rst. */
+enum {
+    COUNTERS = 0x08, LATCH = 0x14, REGION = 0x18, COMMAND = 0x1c, NAME = 0x20,
+    FAULTS = 0x40, ENTERED = 0x48, LATCHED = 0x1000, VALUES = 0x2000,
+    NAMES = 0x3000, NAME_LEN = 32, REGIONS = 64,
+};
+enum { CLEAR = 3, CLEAR_ALL = 4 };
+
+typedef struct Options {
+    int json;
+    unsigned interval_ms;       /* 0: none */
+    const char *region;         /* only this one */
+    const char *output, *arguments;
+} Options;
+
+static Options options;
+static FILE *out;
+static unsigned intervals;      /* that have been told of, as JSON */
+static unsigned own;            /* the region that the command is */
+
+/* What the program's regions had before, inside another tlbstat's command. */
+static struct {
+    uint64_t entered, faults, *values;
+} before[REGIONS];
+
 typedef struct Result {
     int status;                 /* as a shell has it: 128 + n for signal n */
     int signal;
     double wall;
     struct rusage usage;
 } Result;
+
+static volatile uint32_t *reg32(unsigned offset)
+{
+    return (volatile uint32_t *)hwtlb_regs + offset / 4;
+}
+
+static volatile uint64_t *reg64(unsigned offset)
+{
+    return hwtlb_regs + offset / 8;
+}
+
+/* Other processors copy their counters when they come to it. */
+static void wait_for_copies(void)
+{
+    while (*reg32(LATCH)) {
+    }
+}
 
 static void die(const char *what)
 {
@@ -33,11 +75,13 @@ static void die(const char *what)
 
 static void usage(int status)
 {
-    fputs("usage: tlbstat [-j] [-o FILE] [--] CMD [ARG...]\n"
-          "       tlbstat [-j] [-o FILE] -a FILE\n"
-          "  -j       JSON instead of a table\n"
-          "  -o FILE  report to FILE instead of standard error\n"
-          "  -a FILE  take CMD and its arguments from FILE, each ended by NUL\n",
+    fputs("usage: tlbstat [-j] [-I MS] [-p REGION] [-o FILE] [--] CMD [ARG...]\n"
+          "       tlbstat [-j] [-I MS] [-p REGION] [-o FILE] -a FILE\n"
+          "  -j         JSON instead of a table\n"
+          "  -I MS      also what was counted in every MS milliseconds\n"
+          "  -p REGION  only what was counted in the region of this name\n"
+          "  -o FILE    report to FILE instead of standard error\n"
+          "  -a FILE    take CMD and its arguments from FILE, each ended by NUL\n",
           status ? stderr : stdout);
     exit(status);
 }
@@ -74,27 +118,174 @@ static char **read_argv(const char *path)
     return argv;
 }
 
+/* Names are 32 bytes in the device, read 8 at a time. */
+static const char *read_name(unsigned offset)
+{
+    static union {
+        uint64_t words[NAME_LEN / 8];
+        char text[NAME_LEN + 1];
+    } name;
+    unsigned i;
+
+    for (i = 0; i < NAME_LEN / 8; i++) {
+        name.words[i] = *reg64(offset + 8 * i);
+    }
+    name.text[NAME_LEN] = '\0';
+    return name.text;
+}
+
+static void remember(unsigned region)
+{
+    const uint32_t n = *reg32(COUNTERS);
+    uint32_t i;
+
+    *reg32(REGION) = region;
+    before[region].entered = *reg64(ENTERED);
+    before[region].faults = *reg64(FAULTS);
+    if (before[region].entered) {
+        before[region].values = calloc(n, sizeof(uint64_t));
+        if (!before[region].values) {
+            die("memory");
+        }
+        for (i = 0; i < n; i++) {
+            before[region].values[i] = *reg64(VALUES + 8 * i);
+        }
+    }
+}
+
+/*
+ * A command inside another tlbstat's command must leave alone what that one
+ * counts: it takes another region, and subtracts what regions have already.
+ */
+static void begin(void)
+{
+    unsigned region;
+
+    *reg32(REGION) = 0;
+    if (!*reg32(COMMAND)) {
+        *reg32(COMMAND) = CLEAR_ALL;
+    } else {
+        for (own = REGIONS - 1; own > REGIONS / 2; own--) {
+            *reg32(REGION) = own;
+            if (!*reg32(COMMAND)) {
+                break;
+            }
+        }
+        *reg32(COMMAND) = CLEAR;
+        wait_for_copies();
+        for (region = 0; region < REGIONS; region++) {
+            remember(region);
+        }
+    }
+    hwtlb_begin(own, "command");
+}
+
+/* What was counted since the last time, of each counter that moved. */
+static void print_interval(double at, uint64_t *last)
+{
+    const uint32_t n = *reg32(COUNTERS);
+    const char *comma = "";
+    uint32_t i;
+
+    *reg32(LATCH) = 1;
+    wait_for_copies();
+    if (options.json) {
+        fprintf(out, "%s{\"time_s\":%.6f,\"counters\":{",
+                intervals++ ? "," : "", at);
+    }
+    for (i = 0; i < n; i++) {
+        uint64_t now = *reg64(LATCHED + 8 * i);
+        const char *name = read_name(NAMES + NAME_LEN * i);
+
+        if (now != last[i] && options.json) {
+            fprintf(out, "%s\"%s\":%" PRIu64, comma, name, now - last[i]);
+            comma = ",";
+        } else if (now != last[i]) {
+            fprintf(out, "%12.6f %16" PRIu64 "  %s\n", at, now - last[i], name);
+        }
+        last[i] = now;
+    }
+    fputs(options.json ? "}}" : "\n", out);
+}
+
+/* Waits for @pid; while it runs, tells of each interval. */
+static void wait_for(pid_t pid, double start, const sigset_t *child, Result *r,
+                     int *status)
+{
+    const double step = options.interval_ms / 1e3;
+    uint64_t *last = NULL;
+    double next = step;
+    uint32_t i;
+
+    if (step && hwtlb_regs) {
+        last = calloc(*reg32(COUNTERS), sizeof(*last));
+        if (!last) {
+            die("memory");
+        }
+        *reg32(LATCH) = 1;
+        wait_for_copies();
+        for (i = 0; i < *reg32(COUNTERS); i++) {
+            last[i] = *reg64(LATCHED + 8 * i);
+        }
+    }
+    for (;;) {
+        pid_t done = wait4(pid, status, last ? WNOHANG : 0, &r->usage);
+
+        if (done == pid) {
+            break;
+        }
+        if (done < 0 && errno != EINTR) {
+            die("wait");
+        }
+        if (last) {
+            double left = next - (now() - start);
+            struct timespec t = { 0, 0 };
+
+            if (left > 0) {
+                t.tv_sec = left;
+                t.tv_nsec = (left - t.tv_sec) * 1e9;
+            }
+            if (sigtimedwait(child, NULL, &t) < 0 && errno == EAGAIN) {
+                print_interval(now() - start, last);
+                next += step;
+            }
+        }
+    }
+    if (hwtlb_regs) {
+        hwtlb_end(own);
+    }
+    r->wall = now() - start;
+    if (last) {
+        print_interval(r->wall, last);
+        free(last);
+    }
+}
+
 static void run(char **argv, Result *r)
 {
     int wait_status, error = 0, fds[2];
-    ssize_t n;
+    sigset_t child, before;
     double start;
+    ssize_t n;
     pid_t pid;
 
     /* The pipe closes at exec; if that fails it carries the reason. */
     if (pipe2(fds, O_CLOEXEC)) {
         die("pipe");
     }
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, &before);
     start = now();
     if (hwtlb_open()) {
-        *hwtlb_reg32(HWTLB_COMMAND) = HWTLB_CLEAR_ALL;
-        hwtlb_begin(0, "command");
+        begin();
     }
     pid = fork();
     if (pid < 0) {
         die("fork");
     }
     if (pid == 0) {
+        sigprocmask(SIG_SETMASK, &before, NULL);
         execvp(argv[0], argv);
         error = errno;
         n = write(fds[1], &error, sizeof(error));
@@ -104,13 +295,7 @@ static void run(char **argv, Result *r)
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
     close(fds[1]);
-    while (wait4(pid, &wait_status, 0, &r->usage) < 0) {
-        if (errno != EINTR) {
-            die("wait");
-        }
-    }
-    hwtlb_end(0);
-    r->wall = now() - start;
+    wait_for(pid, start, &child, r, &wait_status);
 
     n = read(fds[0], &error, sizeof(error));
     close(fds[0]);
@@ -121,23 +306,7 @@ static void run(char **argv, Result *r)
     r->status = r->signal ? 128 + r->signal : WEXITSTATUS(wait_status);
 }
 
-/* Names are 32 bytes in the device, read 8 at a time. */
-static const char *read_name(unsigned offset)
-{
-    static union {
-        uint64_t words[HWTLB_NAME_LEN / 8];
-        char text[HWTLB_NAME_LEN + 1];
-    } name;
-    unsigned i;
-
-    for (i = 0; i < HWTLB_NAME_LEN / 8; i++) {
-        name.words[i] = *hwtlb_reg64(offset + 8 * i);
-    }
-    name.text[HWTLB_NAME_LEN] = '\0';
-    return name.text;
-}
-
-static void print_string(FILE *out, const char *s)
+static void print_string(const char *s)
 {
     putc('"', out);
     for (; *s; s++) {
@@ -154,18 +323,38 @@ static void print_string(FILE *out, const char *s)
     putc('"', out);
 }
 
+static unsigned selected;
+
 static void select_region(unsigned region)
 {
-    *hwtlb_reg32(HWTLB_REGION) = region;
+    selected = region;
+    *reg32(REGION) = region;
+}
+
+static uint64_t value_of(uint32_t counter)
+{
+    const uint64_t *values = before[selected].values;
+
+    return *reg64(VALUES + 8 * counter) - (values ? values[counter] : 0);
+}
+
+static uint64_t entered(void)
+{
+    return *reg64(ENTERED) - before[selected].entered;
+}
+
+static uint64_t faults(void)
+{
+    return *reg64(FAULTS) - before[selected].faults;
 }
 
 static uint32_t counters(void)
 {
-    return hwtlb_base ? *hwtlb_reg32(HWTLB_COUNTERS) : 0;
+    return hwtlb_regs ? *reg32(COUNTERS) : 0;
 }
 
 /* The counters of the selected region. */
-static void json_counters(FILE *out)
+static void json_counters(void)
 {
     uint32_t i, n = counters();
 
@@ -174,104 +363,138 @@ static void json_counters(FILE *out)
         if (i) {
             putc(',', out);
         }
-        print_string(out, read_name(HWTLB_NAMES + HWTLB_NAME_LEN * i));
-        fprintf(out, ":%" PRIu64, *hwtlb_reg64(HWTLB_VALUES + 8 * i));
+        print_string(read_name(NAMES + NAME_LEN * i));
+        fprintf(out, ":%" PRIu64, value_of(i));
     }
     putc('}', out);
 }
 
-static void json(FILE *out, const Result *r)
+/* Selects @region; is it one of the program's that is to be told of? */
+static int is_shown(unsigned region)
+{
+    select_region(region);
+    return region != own && entered() &&
+           (!options.region || !strcmp(read_name(NAME), options.region));
+}
+
+static void json(const Result *r)
 {
     const struct rusage *u = &r->usage;
     const char *comma = "";
     unsigned region;
 
-    fprintf(out, "{\"status\":%d,\"signal\":%d,\"wall_s\":%.6f,\"guest\":{"
+    fprintf(out, "%s\"status\":%d,\"signal\":%d,\"wall_s\":%.6f,\"guest\":{"
             "\"page_faults\":%ld,\"major_faults\":%ld,\"max_rss_kb\":%ld},",
-            r->status, r->signal, r->wall, u->ru_minflt + u->ru_majflt,
-            u->ru_majflt, u->ru_maxrss);
-    if (hwtlb_base) {
-        select_region(0);
+            options.interval_ms ? "]," : "{", r->status, r->signal, r->wall,
+            u->ru_minflt + u->ru_majflt, u->ru_majflt, u->ru_maxrss);
+    if (hwtlb_regs) {
+        select_region(own);
     }
-    json_counters(out);
-    fputs(",\"regions\":[", out);
-    for (region = 1; hwtlb_base && region < HWTLB_REGIONS; region++) {
-        uint64_t entered;
-
-        select_region(region);
-        entered = *hwtlb_reg64(HWTLB_ENTERED);
-        if (!entered) {
+    if (!options.region) {
+        json_counters();
+        putc(',', out);
+    }
+    fputs("\"regions\":[", out);
+    for (region = 0; hwtlb_regs && region < REGIONS; region++) {
+        if (!is_shown(region)) {
             continue;
         }
         fprintf(out, "%s{\"name\":", comma);
-        print_string(out, read_name(HWTLB_NAME));
+        print_string(read_name(NAME));
         fprintf(out, ",\"entered\":%" PRIu64 ",\"guest\":{\"page_faults\":%"
-                PRIu64 "},", entered, *hwtlb_reg64(HWTLB_FAULTS));
-        json_counters(out);
+                PRIu64 "},", entered(), faults());
+        json_counters();
         putc('}', out);
         comma = ",";
     }
     fputs("]}\n", out);
 }
 
-static void table_counters(FILE *out)
+static void table_counters(void)
 {
     uint32_t i, n = counters();
 
     for (i = 0; i < n; i++) {
-        uint64_t value = *hwtlb_reg64(HWTLB_VALUES + 8 * i);
+        uint64_t value = value_of(i);
 
         if (value) {
             fprintf(out, "%16" PRIu64 "  %s\n", value,
-                    read_name(HWTLB_NAMES + HWTLB_NAME_LEN * i));
+                    read_name(NAMES + NAME_LEN * i));
         }
     }
 }
 
-static void table(FILE *out, const Result *r, const char *command)
+static void table(const Result *r, const char *command)
 {
     const struct rusage *u = &r->usage;
     unsigned region;
 
     fprintf(out, "\n '%s': status %d%s\n\n", command, r->status,
-            hwtlb_base ? "" : "; no counter device");
+            hwtlb_regs ? "" : "; no counter device");
     fprintf(out, "%16.6f  seconds\n%16ld  page-faults\n%16ld  max-rss-kb\n",
             r->wall, u->ru_minflt + u->ru_majflt, u->ru_maxrss);
-    for (region = 0; hwtlb_base && region < HWTLB_REGIONS; region++) {
-        uint64_t entered;
-
-        select_region(region);
-        entered = *hwtlb_reg64(HWTLB_ENTERED);
-        if (region && entered) {
+    if (hwtlb_regs && !options.region) {
+        select_region(own);
+        table_counters();
+    }
+    for (region = 0; hwtlb_regs && region < REGIONS; region++) {
+        if (is_shown(region)) {
             fprintf(out, "\n region '%s', entered %" PRIu64 " time%s\n\n"
-                    "%16" PRIu64 "  page-faults\n", read_name(HWTLB_NAME),
-                    entered, entered == 1 ? "" : "s",
-                    *hwtlb_reg64(HWTLB_FAULTS));
-        }
-        if (entered) {
-            table_counters(out);
+                    "%16" PRIu64 "  page-faults\n", read_name(NAME),
+                    entered(), entered() == 1 ? "" : "s", faults());
+            table_counters();
         }
     }
     putc('\n', out);
 }
 
+/* A region that was asked for and not entered is likely a mistake. */
+static void check_region(void)
+{
+    unsigned region, n = 0;
+
+    for (region = 0; hwtlb_regs && region < REGIONS; region++) {
+        n += is_shown(region);
+    }
+    if (!n) {
+        fprintf(stderr, "tlbstat: no region '%s' was entered\n",
+                options.region);
+    }
+}
+
+static unsigned milliseconds(const char *text)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if (*end || text[0] < '0' || text[0] > '9' || n < 1 || n > 3600000) {
+        fprintf(stderr, "tlbstat: -I %s: must be 1 to 3600000\n", text);
+        usage(2);
+    }
+    return n;
+}
+
 int main(int argc, char **argv)
 {
-    const char *output = NULL, *arguments = NULL;
     Result r = { 0 };
-    FILE *out = stderr;
-    int opt, as_json = 0;
+    int opt;
 
-    while ((opt = getopt(argc, argv, "+jo:a:h")) != -1) {
+    while ((opt = getopt(argc, argv, "+jI:p:o:a:h")) != -1) {
         switch (opt) {
         case 'j':
-            as_json = 1;
+            options.json = 1;
+            break;
+        case 'I':
+            options.interval_ms = milliseconds(optarg);
+            break;
+        case 'p':
+            options.region = optarg;
             break;
         case 'o':
-            output = optarg;
+            options.output = optarg;
             break;
         case 'a':
-            arguments = optarg;
+            options.arguments = optarg;
             break;
         case 'h':
             usage(0);
@@ -280,26 +503,36 @@ int main(int argc, char **argv)
             usage(2);
         }
     }
-    argv = arguments ? read_argv(arguments) : argv + optind;
+    argv = options.arguments ? read_argv(options.arguments) : argv + optind;
     if (!argv[0]) {
         usage(2);
     }
-    if (output) {
-        out = fopen(output, "we");
+    out = stderr;
+    if (options.output) {
+        out = fopen(options.output, "we");
         if (!out) {
-            die(output);
+            die(options.output);
         }
+    }
+    if (options.json && options.interval_ms) {
+        fputs("{\"intervals\":[", out);
     }
 
     run(argv, &r);
 
-    if (as_json) {
-        json(out, &r);
+    if (hwtlb_regs) {
+        wait_for_copies();
+    }
+    if (options.region) {
+        check_region();
+    }
+    if (options.json) {
+        json(&r);
     } else {
-        table(out, &r, argv[0]);
+        table(&r, argv[0]);
     }
     if (ferror(out) || fflush(out)) {
-        die(output ? output : "report");
+        die(options.output ? options.output : "report");
     }
     return r.status;
 }
