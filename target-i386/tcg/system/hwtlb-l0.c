@@ -76,6 +76,7 @@ void x86_hwtlb_free(HWTLB *tlb)
 {
     X86HwtlbL0 *l0 = hwtlb_opaque(tlb);
 
+    l0->cs->neg.tlb.c.refill = NULL;
     hwtlb_free(tlb);
     g_hash_table_destroy(l0->stale);
     g_free(l0);
