@@ -6,7 +6,7 @@
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -Itests/unit/shim \
  *         -Itests/unit -I. $(pkg-config --cflags --libs glib-2.0) \
  *         tests/fuzz/fuzz-hwtlb.c tests/unit/hwtlb-{machine,oracle}.c \
- *         hw/tlb/hwtlb*.c -o /tmp/fuzz-hwtlb
+ *         hw/tlb/hwtlb{,-array,-config,-presets,-pwc}.c -o /tmp/fuzz-hwtlb
  *     /tmp/fuzz-hwtlb -max_total_time=600 /tmp/new-corpus tests/fuzz/corpus
  *
  * An input is a geometry, then steps of the toy machine of two or more bytes.
