@@ -368,7 +368,7 @@ void hwtlb_note_l0(HWTLBEntry *entry, uint64_t va, unsigned mmu_idx)
     entry->l0_idxmap |= 1u << mmu_idx;
 }
 
-/* A walk has read @pa at @level, mostly from the line that the last one read. */
+/* A walk has read @pa at @level, mostly from the line that the last one did. */
 static void count_line(HWTLB *tlb, unsigned level, uint64_t pa)
 {
     if (hwtlb_lines_is_last(&tlb->lines, level, pa)) {

@@ -113,7 +113,8 @@ void x86_hwtlb_verify(CPUX86State *env, const HWTLBEntry *entry, vaddr va,
         qemu_log_mask(LOG_GUEST_ERROR,
                       "hwtlb: stale use: %s of va 0x%" VADDR_PRIx
                       " near rip 0x%" PRIx64 " hits frame 0x%" PRIx64
-                      "; the page tables have %s (0x%" PRIx64 ")\n", uses[type], va,
-                      (uint64_t)env->eip, had, what, leaf.frame);
+                      "; the page tables have %s (0x%" PRIx64 ")\n",
+                      uses[type], va, (uint64_t)env->eip, had, what,
+                      leaf.frame);
     }
 }
