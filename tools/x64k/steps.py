@@ -26,9 +26,9 @@ CONFIGURE = [
     "--firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu",
 ]
 
-# QEMU clears registers and variables that leak nothing by themselves, against
-# guests that have already broken in.  It promises no such safety under TCG
-# (its docs/system/security.rst), and a refill of its TLB takes a fifth longer.
+# QEMU clears registers and variables, against guests that have already broken
+# in.  It promises no such safety under TCG (its docs/system/security.rst), and
+# every function on the way to a refill of its TLB pays for it.
 RELAX = ["-ftrivial-auto-var-init=uninitialized", "-fzero-call-used-regs=skip"]
 
 # Several times slower: for tests that take hostile input.
