@@ -49,6 +49,7 @@ typedef struct HWTLBLevel {
 struct HWTLB {
     HWTLBLevel levels[HWTLB_LEVELS];
     uint64_t counters[HWTLB_C__MAX];
+    uint64_t serial;            /* of the last leaf */
     HWTLBDropFn *drop;
     void *drop_opaque;
     HWTLBPwc pwc;

@@ -263,14 +263,24 @@ static void drop_smaller(HWTLB *tlb, uint64_t va, HWTLBClass new_class)
     }
 }
 
-HWTLBEntry *hwtlb_fill(HWTLB *tlb, HWTLBAccess access, uint64_t va,
-                       const HWTLBLeaf *leaf)
+/* Both levels, which have nothing for @va, get @leaf. */
+static HWTLBEntry *fill_both(HWTLB *tlb, HWTLBAccess access, uint64_t va,
+                             const HWTLBLeaf *leaf)
 {
     if (leaf->class != HWTLB_4K) {
         drop_smaller(tlb, va, leaf->class);
     }
     fill(tlb, HWTLB_STLB, va, leaf);
     return fill(tlb, hwtlb_l1_of(access), va, leaf);
+}
+
+HWTLBEntry *hwtlb_fill(HWTLB *tlb, HWTLBAccess access, uint64_t va,
+                       const HWTLBLeaf *leaf)
+{
+    HWTLBLeaf new = *leaf;
+
+    new.serial = ++tlb->serial;
+    return fill_both(tlb, access, va, &new);
 }
 
 /* The entry for @va gets @leaf, or goes if it is of another size. */
@@ -298,12 +308,15 @@ HWTLBEntry *hwtlb_update(HWTLB *tlb, HWTLBAccess access, uint64_t va,
                          const HWTLBLeaf *leaf)
 {
     const HWTLBLevelId id = hwtlb_l1_of(access);
-    HWTLBEntry *stlb = update(tlb, &tlb->levels[HWTLB_STLB], va, leaf);
-    HWTLBEntry *l1 = update(tlb, &tlb->levels[id], va, leaf);
+    HWTLBEntry *stlb, *l1;
+    HWTLBLeaf new = *leaf;
 
+    new.serial = ++tlb->serial;
+    stlb = update(tlb, &tlb->levels[HWTLB_STLB], va, &new);
+    l1 = update(tlb, &tlb->levels[id], va, &new);
     return l1 ? l1 :
-           stlb ? fill(tlb, id, va, leaf) :
-                  hwtlb_fill(tlb, access, va, leaf);
+           stlb ? fill(tlb, id, va, &new) :
+                  fill_both(tlb, access, va, &new);
 }
 
 void hwtlb_invalidate(HWTLB *tlb, uint64_t va, HWTLBCause cause)

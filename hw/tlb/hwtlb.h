@@ -111,6 +111,7 @@ typedef struct HWTLBLeaf {
     HWTLBClass class;
     bool global;                /* survives a write to CR3 */
     bool dirty;                 /* stores need no walk */
+    uint64_t serial;            /* of the walk; set by the model, from 1 on */
 } HWTLBLeaf;
 
 typedef struct HWTLBEntry {

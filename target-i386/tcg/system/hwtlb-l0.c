@@ -21,6 +21,7 @@
 #include "cpu.h"
 #include "exec/cputlb.h"
 #include "exec/exec-all.h"
+#include "exec/tlb-park.h"
 #include "exec/translation-block.h"
 #include "hw/tlb/hwtlb-inline.h"
 #include "target/i386/hwtlb-cpu.h"
@@ -43,8 +44,7 @@ typedef struct X86HwtlbL0 {
     bool in_block;              /* a block's data access is filling the model */
     bool code_lost;             /* L1 has lost what L0 still has, ... */
     vaddr lost_at;              /* ... by an access to this address */
-    /* Pages that a hit takes from L0: the victim's, and the set's last. */
-    TLBPages gone;
+    bool flushed;               /* whole tables, and their size may differ */
 } X86HwtlbL0;
 
 /* Lets hits in the model refill L0 quickly, if that may be so now. */
@@ -91,10 +91,16 @@ void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
     if (l0->in_block && (level == HWTLB_L1I || l0->code_lost)) {
         l0->code_lost = true;
         refill_allow(l0);
-    } else if (class == HWTLB_4K) {
-        tlb_evict_page(l0->cs, entry->va, entry->l0_idxmap);
+        return;
+    }
+    if (level == HWTLB_L1I) {
+        tlb_lose_code(l0->cs);
+    }
+    if (class == HWTLB_4K) {
+        tlb_park_page(l0->cs, entry->va, entry->l0_idxmap);
     } else if (class == HWTLB_1G) {
         tlb_flush_by_mmuidx(l0->cs, entry->l0_idxmap);
+        l0->flushed = true;
     } else {
         pages = 1u << (hwtlb_class_bits(class) - TARGET_PAGE_BITS);
         for (unsigned word = 0; word * 64 < pages; word++) {
@@ -102,23 +108,24 @@ void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
                  bits &= bits - 1) {
                 vaddr page = word * 64 + ctz64(bits);
 
-                tlb_evict_page(l0->cs, entry->va + (page << TARGET_PAGE_BITS),
-                               entry->l0_idxmap);
+                tlb_park_page(l0->cs, entry->va + (page << TARGET_PAGE_BITS),
+                              entry->l0_idxmap);
             }
         }
     }
 }
 
-/* HWTLBDropFn for a hit: the page that it brings will take this one's place. */
+/* HWTLBDropFn for a hit, by the quick way: no block loses its code. */
 static QEMU_ALWAYS_INLINE inline
-void drop_later(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
+void drop_hit(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
 {
     X86HwtlbL0 *l0 = opaque;
 
     if (likely(entry->leaf.class == HWTLB_4K)) {
-        l0->gone.page[l0->gone.n] = entry->va;
-        l0->gone.idxmap[l0->gone.n] = entry->l0_idxmap;
-        l0->gone.n++;
+        if (level == HWTLB_L1I) {
+            tlb_lose_code(l0->cs);
+        }
+        tlb_park_page(l0->cs, entry->va, entry->l0_idxmap);
     } else {
         x86_hwtlb_drop(opaque, level, entry);
     }
@@ -241,54 +248,81 @@ void set_page(CPUX86State *env, X86HwtlbL0 *l0, const HWTLBEntry *entry,
 {
     /* A data access must not hide a fetch from the iTLB, nor the reverse. */
     prot = type == MMU_INST_FETCH ? PAGE_EXEC : prot & ~PAGE_EXEC;
-    tlb_replace_pages(l0->cs, &l0->ram, &l0->gone, addr,
-                      (entry->leaf.frame + (va - entry->va)) &
-                      x86_get_a20_mask(env),
-                      cpu_get_mem_attrs(env), prot, l0_idx, size);
+    tlb_replace_page(l0->cs, &l0->ram, addr,
+                     (entry->leaf.frame + (va - entry->va)) &
+                     x86_get_a20_mask(env),
+                     cpu_get_mem_attrs(env), prot, l0_idx, size,
+                     entry->leaf.serial);
 }
 
 /* x86_hwtlb_refill() for one @type, which is constant. */
 static QEMU_ALWAYS_INLINE inline
-bool refill(CPUState *cs, vaddr addr, MMUAccessType type, int l0_idx)
+void *refill(CPUState *cs, vaddr addr, MMUAccessType type, int l0_idx,
+             uintptr_t index)
 {
-    const int mmu_idx = l0_idx & ~MMU_FETCH_IDX;
+    const vaddr page = addr & TARGET_PAGE_MASK;
+    CPUTLBEntry *te = &cs->neg.tlb.f[l0_idx].table[index];
+    const CPUTLBEntryFull *full = &cs->neg.tlb.d[l0_idx].fulltlb[index];
     CPUX86State *env = cpu_env(cs);
     HWTLB *tlb = env->hwtlb;
     X86HwtlbL0 *l0 = tlb->drop_opaque;
+    uint64_t comparator;
     HWTLBProbe probe;
     HWTLBEntry *entry;
     int prot;
 
-    if (unlikely(!x86_hwtlb_translates(env, l0_idx) ||
-                 (is_mmu_index_32(mmu_idx) && addr > UINT32_MAX))) {
-        return false;
-    }
-    probe = hwtlb_probe(tlb, (HWTLBAccess)type, addr);
+    probe = hwtlb_probe(tlb, (HWTLBAccess)type, page);
     entry = probe.l1.entry ? probe.l1.entry : probe.stlb.entry;
     if (!entry) {
-        return false;
+        return NULL;
     }
-    prot = x86_leaf_prot(env, mmu_idx, &entry->leaf);
-    if (unlikely(!(prot & (1 << type)))) {
-        return false;
+    /*
+     * What is parked was set while paging was as it is now, and with the
+     * rights that the entry has: all that changes these flushes L0.
+     */
+    if (likely(tlb_is_parked(te, full, page, entry->leaf.serial) &&
+               (type != MMU_DATA_STORE || (full->prot & PAGE_WRITE)))) {
+        __builtin_prefetch((void *)(addr + te->addend));
+        entry = hwtlb_hit(tlb, (HWTLBAccess)type, page, probe, drop_hit);
+        hwtlb_note(entry, page, l0_idx);
+        if (likely(!l0->flushed)) {
+            return tlb_unpark(te, full, page, type) ?
+                   (void *)(addr + te->addend) : NULL;
+        }
+        prot = x86_leaf_prot(env, l0_idx & ~MMU_FETCH_IDX, &entry->leaf);
+    } else {
+        if (unlikely(!x86_hwtlb_translates(env, l0_idx) ||
+                     (is_mmu_index_32(l0_idx & ~MMU_FETCH_IDX) &&
+                      addr > UINT32_MAX))) {
+            return NULL;
+        }
+        prot = x86_leaf_prot(env, l0_idx & ~MMU_FETCH_IDX, &entry->leaf);
+        if (unlikely(!(prot & (1 << type)))) {
+            return NULL;
+        }
+        entry = hwtlb_hit(tlb, (HWTLBAccess)type, page, probe, drop_hit);
+        hwtlb_note(entry, page, l0_idx);
     }
-    l0->gone.n = 0;
-    entry = hwtlb_hit(tlb, (HWTLBAccess)type, addr, probe, drop_later);
-    hwtlb_note(entry, addr, l0_idx);
     set_page(env, l0, entry, addr, addr, type, l0_idx, prot, TARGET_PAGE_SIZE);
-    return true;
+    if (unlikely(l0->flushed)) {
+        l0->flushed = false;
+        return NULL;
+    }
+    comparator = type == MMU_DATA_LOAD ? te->addr_read :
+                 type == MMU_DATA_STORE ? te->addr_write : te->addr_code;
+    return comparator == page ? (void *)(addr + te->addend) : NULL;
 }
 
-bool x86_hwtlb_refill(CPUState *cs, vaddr addr, MMUAccessType type,
-                      int mmu_idx)
+void *x86_hwtlb_refill(CPUState *cs, vaddr addr, MMUAccessType type,
+                       int mmu_idx, uintptr_t index)
 {
     switch (type) {
     case MMU_DATA_LOAD:
-        return refill(cs, addr, MMU_DATA_LOAD, mmu_idx);
+        return refill(cs, addr, MMU_DATA_LOAD, mmu_idx, index);
     case MMU_DATA_STORE:
-        return refill(cs, addr, MMU_DATA_STORE, mmu_idx);
+        return refill(cs, addr, MMU_DATA_STORE, mmu_idx, index);
     default:
-        return refill(cs, addr, MMU_INST_FETCH, mmu_idx);
+        return refill(cs, addr, MMU_INST_FETCH, mmu_idx, index);
     }
 }
 
@@ -305,11 +339,6 @@ bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
     HWTLBEntry *entry;
     int prot = 0;
 
-    /* Loads and stores have tried that already. */
-    if (fetch && l0->cs->neg.tlb.c.refill &&
-        x86_hwtlb_refill(l0->cs, addr, type, l0_idx)) {
-        return true;
-    }
     if (unlikely(!is_canonical(env, va))) {
         *err = (TranslateFault){
             .exception_index = EXCP0D_GPF,
@@ -348,7 +377,6 @@ bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
          */
         size = 1;
     }
-    l0->gone.n = 0;
     set_page(env, l0, entry, addr, va, type, l0_idx, prot, size);
     return true;
 }

@@ -83,8 +83,8 @@ static inline bool x86_hwtlb_translates(const CPUX86State *env, int mmu_idx)
  * CPUTLBRefillFn: what the model has for @addr, with the rights that @type
  * needs, goes to QEMU's software TLB.  Nothing happens if it has nothing such.
  */
-bool x86_hwtlb_refill(CPUState *cs, vaddr addr, MMUAccessType type,
-                      int mmu_idx);
+void *x86_hwtlb_refill(CPUState *cs, vaddr addr, MMUAccessType type,
+                       int mmu_idx, uintptr_t index);
 
 /*
  * tlb_fill through the model.  False: @err says why; no exception is raised.
