@@ -255,6 +255,14 @@ void set_page(CPUX86State *env, X86HwtlbL0 *l0, const HWTLBEntry *entry,
                      entry->leaf.serial);
 }
 
+const TLBRam *x86_hwtlb_ram(CPUX86State *env)
+{
+    X86HwtlbL0 *l0 = hwtlb_opaque(env->hwtlb);
+
+    return tlb_ram_is_current(l0->cs, &l0->ram, cpu_get_mem_attrs(env)) ?
+           &l0->ram : NULL;
+}
+
 /* x86_hwtlb_refill() for one @type, which is constant. */
 static QEMU_ALWAYS_INLINE inline
 void *refill(CPUState *cs, vaddr addr, MMUAccessType type, int l0_idx,

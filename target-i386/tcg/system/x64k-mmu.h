@@ -10,6 +10,7 @@
 #define I386_TCG_SYSTEM_X64K_MMU_H
 
 #include "cpu.h"
+#include "exec/cputlb.h"
 #include "exec/page-protection.h"
 #include "target/i386/x64k.h"
 
@@ -63,6 +64,9 @@ bool x86_walk_modelled(CPUX86State *env, const TranslateParams *in,
 bool x86_hwtlb_walk(CPUX86State *env, const TranslateParams *in, vaddr va,
                     TranslateResult *out, TranslateFault *err, uintptr_t ra,
                     HWTLBWalkKind kind, HWTLBLeaf *leaf);
+
+/* RAM that page tables can be read from as it is now, or NULL. */
+const TLBRam *x86_hwtlb_ram(CPUX86State *env);
 
 /* The same past the model, for the guest of an SVM guest. */
 bool x86_hwtlb_bypass(CPUX86State *env, const TranslateParams *in,
