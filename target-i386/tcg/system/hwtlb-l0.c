@@ -82,6 +82,15 @@ void x86_hwtlb_free(HWTLB *tlb)
     g_free(l0);
 }
 
+static QEMU_ALWAYS_INLINE inline
+void park(X86HwtlbL0 *l0, HWTLBLevelId level, vaddr page, uint16_t idxmap)
+{
+    tlb_park_page(l0->cs, page, idxmap);
+    if (level == HWTLB_L1I) {
+        tlb_lose_code(l0->cs, page);
+    }
+}
+
 void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
 {
     const HWTLBClass class = entry->leaf.class;
@@ -91,13 +100,8 @@ void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
     if (l0->in_block && (level == HWTLB_L1I || l0->code_lost)) {
         l0->code_lost = true;
         refill_allow(l0);
-        return;
-    }
-    if (level == HWTLB_L1I) {
-        tlb_lose_code(l0->cs);
-    }
-    if (class == HWTLB_4K) {
-        tlb_park_page(l0->cs, entry->va, entry->l0_idxmap);
+    } else if (class == HWTLB_4K) {
+        park(l0, level, entry->va, entry->l0_idxmap);
     } else if (class == HWTLB_1G) {
         tlb_flush_by_mmuidx(l0->cs, entry->l0_idxmap);
         l0->flushed = true;
@@ -108,8 +112,8 @@ void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
                  bits &= bits - 1) {
                 vaddr page = word * 64 + ctz64(bits);
 
-                tlb_park_page(l0->cs, entry->va + (page << TARGET_PAGE_BITS),
-                              entry->l0_idxmap);
+                park(l0, level, entry->va + (page << TARGET_PAGE_BITS),
+                     entry->l0_idxmap);
             }
         }
     }
@@ -122,10 +126,7 @@ void drop_hit(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
     X86HwtlbL0 *l0 = opaque;
 
     if (likely(entry->leaf.class == HWTLB_4K)) {
-        if (level == HWTLB_L1I) {
-            tlb_lose_code(l0->cs);
-        }
-        tlb_park_page(l0->cs, entry->va, entry->l0_idxmap);
+        park(l0, level, entry->va, entry->l0_idxmap);
     } else {
         x86_hwtlb_drop(opaque, level, entry);
     }
