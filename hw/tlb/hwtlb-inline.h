@@ -127,19 +127,26 @@ typedef struct HWTLBAt {
     uint32_t slot;
 } HWTLBAt;
 
-/* The entry of @level that covers @va as @class. */
+/*
+ * The entry of @level that covers @va as @class.  @mostly, a constant: there
+ * mostly is one, so that the guess is asked first, and not the count.
+ */
 static QEMU_ALWAYS_INLINE inline
 HWTLBAt hwtlb_find_class(const HWTLBLevel *level, HWTLBClass class,
-                         uint64_t va)
+                         uint64_t va, bool mostly)
 {
     const uint64_t vpn = va >> hwtlb_class_shift[class];
     const uint64_t start = vpn << hwtlb_class_shift[class];
     const uint64_t tag = start | HWTLB_TAG_VALID | class;
     const HWTLBArray *array = level->array_of[class];
-    uint32_t slot = hwtlb_array_guess(array, vpn);
+    uint32_t slot;
 
+    if (!mostly && !*hwtlb_population(level, class, start)) {
+        return (HWTLBAt) { };
+    }
+    slot = hwtlb_array_guess(array, vpn);
     if (array->tags[slot] != tag) {
-        if (!*hwtlb_population(level, class, start)) {
+        if (mostly && !*hwtlb_population(level, class, start)) {
             return (HWTLBAt) { };
         }
         slot = hwtlb_array_find(array, tag, vpn);
@@ -155,14 +162,14 @@ HWTLBAt hwtlb_find_class(const HWTLBLevel *level, HWTLBClass class,
 HWTLBAt hwtlb_find_classes(const HWTLBLevel *level, unsigned classes,
                            uint64_t va);
 
-/* The entry of @level that covers @va. */
+/* The entry of @level that covers @va; @mostly as above. */
 static QEMU_ALWAYS_INLINE inline
-HWTLBAt hwtlb_find_in(const HWTLBLevel *level, uint64_t va)
+HWTLBAt hwtlb_find_in(const HWTLBLevel *level, uint64_t va, bool mostly)
 {
     unsigned others = level->present & ~(1u << HWTLB_4K);
 
     if (likely(level->present & 1u << HWTLB_4K)) {
-        const HWTLBAt at = hwtlb_find_class(level, HWTLB_4K, va);
+        const HWTLBAt at = hwtlb_find_class(level, HWTLB_4K, va, mostly);
 
         if (at.entry) {
             return at;
@@ -266,11 +273,11 @@ static QEMU_ALWAYS_INLINE inline
 HWTLBProbe hwtlb_probe(HWTLB *tlb, HWTLBAccess access, uint64_t va)
 {
     HWTLBProbe probe = {
-        .l1 = hwtlb_find_in(&tlb->levels[hwtlb_l1_of(access)], va),
+        .l1 = hwtlb_find_in(&tlb->levels[hwtlb_l1_of(access)], va, false),
     };
 
     if (!probe.l1.entry) {
-        probe.stlb = hwtlb_find_in(&tlb->levels[HWTLB_STLB], va);
+        probe.stlb = hwtlb_find_in(&tlb->levels[HWTLB_STLB], va, true);
     }
     return probe;
 }

@@ -115,7 +115,7 @@ HWTLBAt hwtlb_find_classes(const HWTLBLevel *level, unsigned classes,
                            uint64_t va)
 {
     for (; classes; classes &= classes - 1) {
-        const HWTLBAt at = hwtlb_find_class(level, ctz32(classes), va);
+        const HWTLBAt at = hwtlb_find_class(level, ctz32(classes), va, true);
 
         if (at.entry) {
             return at;
@@ -180,7 +180,7 @@ static void drop_block(HWTLB *tlb, HWTLBLevel *level, uint64_t start,
 
         for (uint64_t at = 0; at < size; at += step) {
             HWTLBEntry *entry =
-                hwtlb_find_class(level, class, start + at).entry;
+                hwtlb_find_class(level, class, start + at, false).entry;
 
             if (entry) {
                 flush_entry(tlb, level, entry, HWTLB_REPLACED);
@@ -287,7 +287,7 @@ HWTLBEntry *hwtlb_fill(HWTLB *tlb, HWTLBAccess access, uint64_t va,
 static HWTLBEntry *update(HWTLB *tlb, HWTLBLevel *level, uint64_t va,
                           const HWTLBLeaf *leaf)
 {
-    HWTLBEntry *entry = hwtlb_find_in(level, va).entry;
+    HWTLBEntry *entry = hwtlb_find_in(level, va, true).entry;
 
     if (!entry) {
         return NULL;
@@ -324,7 +324,7 @@ void hwtlb_invalidate(HWTLB *tlb, uint64_t va, HWTLBCause cause)
     for (int l = 0; l < HWTLB_LEVELS; l++) {
         HWTLBEntry *entry;
 
-        while ((entry = hwtlb_find_in(&tlb->levels[l], va).entry)) {
+        while ((entry = hwtlb_find_in(&tlb->levels[l], va, false).entry)) {
             flush_entry(tlb, &tlb->levels[l], entry, cause);
         }
     }
@@ -466,7 +466,7 @@ const HWTLBEntry *hwtlb_entry_at(const HWTLB *tlb, HWTLBLevelId level,
 const HWTLBEntry *hwtlb_find(const HWTLB *tlb, HWTLBLevelId level,
                              uint64_t va)
 {
-    return hwtlb_find_in(&tlb->levels[level], va).entry;
+    return hwtlb_find_in(&tlb->levels[level], va, true).entry;
 }
 
 unsigned hwtlb_valid_entries(const HWTLB *tlb, HWTLBLevelId level)
