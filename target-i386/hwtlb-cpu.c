@@ -8,6 +8,7 @@
 #include "qapi/qapi-types-stats.h"
 #include "qapi/util.h"
 #include "cpu.h"
+#include "system/qtest.h"
 #include "system/stats.h"
 #include "system/tcg.h"
 #include "target/i386/hwtlb-cpu.h"
@@ -62,17 +63,23 @@ static void query_stats_schemas(StatsSchemaList **result, Error **errp)
     add_stats_schema(result, STATS_PROVIDER_HWTLB, STATS_TARGET_VCPU, list);
 }
 
-static NotifierList reset_notifiers =
-    NOTIFIER_LIST_INITIALIZER(reset_notifiers);
+static NotifierList notifiers = NOTIFIER_LIST_INITIALIZER(notifiers);
 
-void x86_hwtlb_add_reset_notifier(Notifier *notifier)
+void x86_hwtlb_add_notifier(Notifier *notifier)
 {
-    notifier_list_add(&reset_notifiers, notifier);
+    notifier_list_add(&notifiers, notifier);
+}
+
+static void tell(CPUState *cs, X86HwtlbEvent event)
+{
+    X86HwtlbNews news = { cs, event };
+
+    notifier_list_notify(&notifiers, &news);
 }
 
 void x86_hwtlb_reset_counters(CPUState *cs)
 {
-    notifier_list_notify(&reset_notifiers, cs);
+    tell(cs, X86_HWTLB_RESET);
     hwtlb_reset_counters(cpu_env(cs)->hwtlb);
 }
 
@@ -113,7 +120,8 @@ bool x86_hwtlb_realize(X86CPU *cpu, Error **errp)
     if (!name) {
         return true;
     }
-    if (!tcg_enabled()) {
+    /* Under qtest there are no accesses: a model that counts nothing. */
+    if (!tcg_enabled() && !qtest_enabled()) {
         error_setg(errp, "%s needs the TCG accelerator", name);
         return false;
     }
@@ -123,10 +131,14 @@ bool x86_hwtlb_realize(X86CPU *cpu, Error **errp)
                             query_stats_schemas);
         provider_added = true;
     }
+    tell(CPU(cpu), X86_HWTLB_NEW);
     return true;
 }
 
 void x86_hwtlb_unrealize(X86CPU *cpu)
 {
+    if (cpu->env.hwtlb) {
+        tell(CPU(cpu), X86_HWTLB_GONE);
+    }
     g_clear_pointer(&cpu->env.hwtlb, x86_hwtlb_free);
 }

@@ -21,12 +21,28 @@ HWTLB *x86_hwtlb_new(X86CPU *cpu, const HWTLBConfig *config);
 void x86_hwtlb_free(HWTLB *tlb);
 
 /*
+ * Whoever has read counters, to subtract what they were from what they will
+ * be, is told when they go another way.  The data of the notifier is an
+ * X86HwtlbNews.
+ */
+typedef enum X86HwtlbEvent {
+    X86_HWTLB_NEW,              /* they are 0: the vCPU has not run yet */
+    X86_HWTLB_RESET,            /* they are about to be 0 */
+    X86_HWTLB_GONE,             /* the vCPU has stopped, and they go with it */
+} X86HwtlbEvent;
+
+typedef struct X86HwtlbNews {
+    CPUState *cs;
+    X86HwtlbEvent event;
+} X86HwtlbNews;
+
+void x86_hwtlb_add_notifier(Notifier *notifier);
+
+/*
  * Sets the counters of @cs, which has a model, to 0.  Call it on the vCPU's
- * own thread.  Whoever has read them before, to subtract what they were from
- * what they will be, is told just before: the data of the notifier is @cs.
+ * own thread.
  */
 void x86_hwtlb_reset_counters(CPUState *cs);
-void x86_hwtlb_add_reset_notifier(Notifier *notifier);
 
 /* HWTLBDropFn: drops from L0 what an L1 entry has given to it. */
 void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry);

@@ -15,6 +15,8 @@
  * the guest can read how many copies are still to come.  Work that is queued
  * for a vCPU is done in order, so that commands may follow each other without
  * waiting.  All of this runs under the BQL.
+ *
+ * A vCPU without a model does not exist here.
  */
 #include "qemu/osdep.h"
 #include "qemu/units.h"
@@ -25,6 +27,7 @@
 #include "hw/tlb/hwtlb.h"
 #include "migration/vmstate.h"
 #include "qom/object.h"
+#include "system/qtest.h"
 #include "target/i386/hwtlb-cpu.h"
 
 #define TYPE_HWTLB_PCI "hwtlb-pci"
@@ -93,7 +96,7 @@ struct HWTLBPCIState {
     PCIDevice parent_obj;
 
     MemoryRegion mmio;
-    Notifier counters_reset;
+    Notifier notifier;
     uint32_t vcpu;
     uint32_t region;
     int32_t max_vcpus;
@@ -179,6 +182,16 @@ static void do_queued_work(CPUState *cs, run_on_cpu_data data)
     object_unref(OBJECT(s));
 }
 
+/*
+ * Makes @cs no access while we are here?  Without MTTCG all share the thread
+ * that is here.  One that is being plugged in or out may have no thread yet,
+ * or none any more.  Under qtest none makes an access.
+ */
+static bool is_still(CPUState *cs)
+{
+    return qemu_cpu_is_self(cs) || !cs->created || qtest_enabled();
+}
+
 /* Has each vCPU do @what for @region; with @only, that vCPU alone. */
 static void each_vcpu(HWTLBPCIState *s, HWTLBRegion *region, Work what,
                       uint32_t only)
@@ -193,8 +206,7 @@ static void each_vcpu(HWTLBPCIState *s, HWTLBRegion *region, Work what,
         if (!model_of(cs) || (only != ALL_VCPUS && only != cs->cpu_index)) {
             continue;
         }
-        /* Without MTTCG all share the thread that is here. */
-        if (qemu_cpu_is_self(cs)) {
+        if (is_still(cs)) {
             do_work(cs, region, what);
         } else {
             QueuedWork *work = g_new(QueuedWork, 1);
@@ -217,7 +229,6 @@ static uint32_t count_pending(const HWTLBPCIState *s)
     uint32_t n = 0;
     CPUState *cs;
 
-    /* A vCPU that has been unplugged will not come back to its work. */
     CPU_FOREACH(cs) {
         n += s->pending[cs->cpu_index];
     }
@@ -230,9 +241,18 @@ static uint32_t count_vcpus(void)
     CPUState *cs;
 
     CPU_FOREACH(cs) {
-        n = MAX(n, cs->cpu_index + 1);
+        if (model_of(cs)) {
+            n = MAX(n, cs->cpu_index + 1);
+        }
     }
     return n;
+}
+
+static bool may_select(uint32_t vcpu)
+{
+    CPUState *cs = vcpu <= INT_MAX ? qemu_get_cpu(vcpu) : NULL;
+
+    return vcpu == ALL_VCPUS || (cs && model_of(cs));
 }
 
 /* What the selected vCPU, or all together, have counted. */
@@ -390,7 +410,7 @@ static bool write_reg(HWTLBPCIState *s, hwaddr addr, uint32_t value)
 
     switch (addr) {
     case REG_VCPU:
-        if (value != ALL_VCPUS && !qemu_get_cpu(value)) {
+        if (!may_select(value)) {
             return false;
         }
         s->vcpu = value;
@@ -437,17 +457,22 @@ static const MemoryRegionOps hwtlb_pci_ops = {
     .impl = { .min_access_size = 4, .max_access_size = 8 },
 };
 
-/* Whatever vCPUs have still to do for the device, they need not. */
-static void forget(HWTLBPCIState *s)
+static void empty(HWTLBPCIState *s)
 {
-    s->generation++;
-    memset(s->pending, 0, s->max_vcpus * sizeof(*s->pending));
     g_free(s->latch.parts);
     s->latch = (HWTLBRegion) {};
     for (int i = 0; i < REGIONS; i++) {
         g_free(s->regions[i].parts);
         s->regions[i] = (HWTLBRegion) {};
     }
+}
+
+/* Whatever vCPUs have still to do for the device, they need not. */
+static void forget(HWTLBPCIState *s)
+{
+    s->generation++;
+    memset(s->pending, 0, s->max_vcpus * sizeof(*s->pending));
+    empty(s);
 }
 
 static void hwtlb_pci_reset(DeviceState *dev)
@@ -459,20 +484,34 @@ static void hwtlb_pci_reset(DeviceState *dev)
     s->region = 0;
 }
 
-/* A vCPU's counters are about to be 0: keep what open regions have of them. */
-static void counters_reset(Notifier *notifier, void *data)
+/*
+ * A vCPU's counters are about to be 0, or to go with it: open regions keep
+ * what they have of them, the latched window only what there is.  Those of one
+ * that is new are 0, and begin in all regions that are open.
+ */
+static void heed(Notifier *notifier, void *data)
 {
-    HWTLBPCIState *s = container_of(notifier, HWTLBPCIState, counters_reset);
-    CPUState *cs = data;
+    HWTLBPCIState *s = container_of(notifier, HWTLBPCIState, notifier);
+    const X86HwtlbNews *news = data;
+    const int vcpu = news->cs->cpu_index;
 
     for (int i = 0; i < REGIONS; i++) {
         HWTLBRegion *region = &s->regions[i];
-        HWTLBPart *part = region->parts ? &region->parts[cs->cpu_index] : NULL;
+        HWTLBPart *part = region->parts ? &region->parts[vcpu] : NULL;
 
-        if (part && part->open) {
-            part_add(part, model_of(cs));
-            memset(part->begin, 0, sizeof(part->begin));
+        if (!part) {
+            continue;
         }
+        if (part->open) {
+            part_add(part, model_of(news->cs));
+        }
+        memset(part->begin, 0, sizeof(part->begin));
+        if (news->event != X86_HWTLB_RESET) {
+            part->open = news->event == X86_HWTLB_NEW && region->open;
+        }
+    }
+    if (news->event == X86_HWTLB_GONE && s->latch.parts) {
+        s->latch.parts[vcpu] = (HWTLBPart) {};
     }
 }
 
@@ -495,7 +534,8 @@ static void hwtlb_pci_realize(PCIDevice *pci, Error **errp)
     CPU_FOREACH(cs) {
         modelled |= model_of(cs) != NULL;
     }
-    if (!modelled) {
+    /* The fuzzer is to have the device in any case. */
+    if (!modelled && !qtest_enabled()) {
         error_setg(errp, "hwtlb-pci has nothing to show: "
                    "no vCPU models a TLB");
         error_append_hint(errp, "Use -cpu MODEL,hwtlb=PRESET.\n");
@@ -505,20 +545,28 @@ static void hwtlb_pci_realize(PCIDevice *pci, Error **errp)
     s->pending = g_new0(uint32_t, s->max_vcpus);
     s->n_counters = HWTLB_C__MAX;
     s->names_hash = hash_names();
-    s->counters_reset.notify = counters_reset;
-    x86_hwtlb_add_reset_notifier(&s->counters_reset);
+    s->notifier.notify = heed;
+    x86_hwtlb_add_notifier(&s->notifier);
     memory_region_init_io(&s->mmio, OBJECT(s), &hwtlb_pci_ops, s,
                           TYPE_HWTLB_PCI, BAR_SIZE);
     pci_register_bar(pci, 0, PCI_BASE_ADDRESS_SPACE_MEMORY, &s->mmio);
 }
 
+/* A vCPU that is on its way into the device still comes, and may queue work. */
 static void hwtlb_pci_exit(PCIDevice *pci)
 {
     HWTLBPCIState *s = HWTLB_PCI(pci);
 
-    notifier_remove(&s->counters_reset);
+    notifier_remove(&s->notifier);
     forget(s);
-    g_clear_pointer(&s->pending, g_free);
+}
+
+static void hwtlb_pci_finalize(Object *obj)
+{
+    HWTLBPCIState *s = HWTLB_PCI(obj);
+
+    empty(s);
+    g_free(s->pending);
 }
 
 /*
@@ -554,7 +602,8 @@ static int hwtlb_pci_post_load(void *opaque, int version_id)
 {
     HWTLBPCIState *s = opaque;
 
-    if ((s->vcpu != ALL_VCPUS && !qemu_get_cpu(s->vcpu)) ||
+    /* The selected vCPU may have been unplugged. */
+    if ((s->vcpu != ALL_VCPUS && s->vcpu >= s->max_vcpus) ||
         s->region >= REGIONS) {
         return -EINVAL;
     }
@@ -641,6 +690,7 @@ static const TypeInfo hwtlb_pci_info = {
     .name = TYPE_HWTLB_PCI,
     .parent = TYPE_PCI_DEVICE,
     .instance_size = sizeof(HWTLBPCIState),
+    .instance_finalize = hwtlb_pci_finalize,
     .class_init = hwtlb_pci_class_init,
     .interfaces = (InterfaceInfo[]) {
         { INTERFACE_CONVENTIONAL_PCI_DEVICE },

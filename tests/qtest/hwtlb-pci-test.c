@@ -823,6 +823,304 @@ static void test_migrate(void)
     unlink(file);
 }
 
+/*
+ * Without a vCPU that has a model, as it may be for the fuzzer: there is
+ * nothing to select, and nothing is counted; the rest is as ever.
+ */
+static void test_no_vcpus(void)
+{
+    Guest guest = { qtest_init("-accel qtest -machine pc -nodefaults -smp 2 "
+                               "-device hwtlb-pci,addr=04.0") };
+    Device d = { &guest };
+
+    device_find(&d);
+    g_assert_cmphex(readq_at(&d, REG_ID), ==, ID);
+    g_assert_cmpuint(readl_at(&d, REG_COUNTERS), ==, HWTLB_C__MAX);
+    g_assert_cmpuint(readl_at(&d, REG_VCPUS), ==, 0);
+    for (uint32_t vcpu = 0; vcpu < 3; vcpu++) {
+        writel_at(&d, REG_VCPU, vcpu);
+        g_assert_cmphex(readl_at(&d, REG_VCPU), ==, ALL);
+    }
+    writel_at(&d, REG_LATCH, 1);
+    g_assert_cmphex(readl_at(&d, REG_LATCH), ==, 0);
+    for (unsigned what = BEGIN; what <= RESET; what++) {
+        command(&d, 63, BEGIN);
+        g_assert_cmphex(readl_at(&d, REG_COMMAND), ==, 1);
+        qpci_io_writeq(d.pci, d.bar, REG_NAME, 0x6e65706f);
+        command(&d, 63, what);
+        g_assert_cmphex(readl_at(&d, REG_COMMAND), ==,
+                        what == BEGIN || what == RESET);
+        g_assert_cmphex(readq_at(&d, REG_NAME), ==,
+                        what == CLEAR || what == CLEAR_ALL ? 0 : 0x6e65706f);
+        g_assert_cmpuint(readq_at(&d, REG_ENTERED), ==, what == END);
+        for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
+            g_assert_cmpuint(latched(&d, i), ==, 0);
+            g_assert_cmpuint(in_region(&d, i), ==, 0);
+        }
+        command(&d, 63, CLEAR);
+    }
+    for (unsigned at = REG_COALESCE; at < WIN_LATCHED; at += 8) {
+        g_assert_cmphex(readq_at(&d, at), ==, 0);
+    }
+    qtest_system_reset(guest.qts);
+    device_lose(&d);
+    qtest_quit(guest.qts);
+}
+
+/* Under qtest, with models: what is copied is copied at once, and is 0. */
+static void test_no_accesses(void)
+{
+    Guest guest = { qtest_init("-accel qtest -machine pc -nodefaults -smp 2 "
+                               "-cpu max" SKYLAKE " "
+                               "-device hwtlb-pci,addr=04.0") };
+    Device d = { &guest };
+
+    device_find(&d);
+    g_assert_cmpuint(readl_at(&d, REG_VCPUS), ==, 2);
+    g_assert_cmphex(readq_at(&d, WIN_ARRAYS), ==, 16 | 4ull << 32);
+    g_assert_cmpuint(readl_at(&d, REG_COALESCE), ==, 1);
+    for (uint32_t vcpu = 0; vcpu < 2; vcpu++) {
+        writel_at(&d, REG_VCPU, vcpu);
+        g_assert_cmphex(readl_at(&d, REG_VCPU), ==, vcpu);
+        writel_at(&d, REG_COMMAND, BEGIN);
+        writel_at(&d, REG_COMMAND, RESET);
+        writel_at(&d, REG_COMMAND, END);
+        writel_at(&d, REG_LATCH, 1);
+        g_assert_cmphex(readl_at(&d, REG_LATCH), ==, 0);
+        g_assert_cmpuint(readq_at(&d, REG_ENTERED), ==, vcpu + 1);
+        for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
+            g_assert_cmpuint(latched(&d, i), ==, 0);
+            g_assert_cmpuint(in_region(&d, i), ==, 0);
+        }
+    }
+    device_lose(&d);
+    qtest_quit(guest.qts);
+}
+
+/*
+ * vCPUs that come and go.  A socket is one of them, and its number its APIC's.
+ */
+#define CPU_HOTPLUG     0xaf00          /* docs/specs/acpi_cpu_hotplug.rst */
+#define PCI_EJECT       0xae08          /* docs/specs/acpi_pci_hotplug.rst */
+
+#define SOCKETS(n)      "-smp maxcpus=" #n ",sockets=" #n ",cores=1,threads=1"
+
+/* @more: properties of it, each after a comma. */
+static void plug_cpu(Device *d, unsigned cpu, const char *more)
+{
+    g_autofree char *command = g_strdup_printf(
+        "{ 'execute': 'device_add', 'arguments': { 'id': 'late',"
+        "  'driver': 'max-x86_64-cpu', 'socket-id': %u, 'core-id': 0,"
+        "  'thread-id': 0 %s } }", cpu, more);
+
+    qtest_qmp_assert_success(d->guest->qts, command, 0);
+}
+
+static void unplug_cpu(Device *d, unsigned cpu)
+{
+    QTestState *qts = d->guest->qts;
+
+    qtest_outl(qts, CPU_HOTPLUG, 0);    /* to the interface that can do this */
+    qtest_qmp_device_del_send(qts, "late");
+    qtest_outl(qts, CPU_HOTPLUG, cpu);
+    qtest_outb(qts, CPU_HOTPLUG + 4, 8);
+    qtest_qmp_eventwait(qts, "DEVICE_DELETED");
+}
+
+/* One that is plugged in waits for a start-up IPI; the others ignore it. */
+static void start_cpus(Guest *guest)
+{
+    static const uint8_t code[] = {
+        0xb8, 0x00, 0x03, 0xe0, 0xfe,           /* mov $0xfee00300, %eax */
+        0xc7, 0x00, 0xf0, 0x46, 0x0c, 0x00,     /* movl $0xc46f0, (%rax) */
+        0xc3,                                   /* ret */
+    };
+
+    memcpy(guest->ram + TEST_PA, code, sizeof(code));
+    guest_map_4k(guest, TEST_VA, TEST_PA, 0);
+    g_assert_cmphex(guest_do(guest, OP_CALL, TEST_VA).vector, ==, NO_FAULT);
+}
+
+static void test_vcpu_plugged(void)
+{
+    enum { LATE = 2 };
+    g_autofree char *disk = temporary_file();
+    g_autofree char *options = g_strdup_printf(SOCKETS(4) " -drive if=none,"
+                                               "format=qcow2,file=%s", disk);
+    uint64_t va = TEST_VA + PAGE_2M;
+    Device d;
+
+    guest_make_disk(disk);
+    d = device_start(SKYLAKE, 1, options);
+    command(&d, 1, BEGIN);
+    for (unsigned round = 0; round < 2; round++) {
+        g_assert_cmpuint(readl_at(&d, REG_VCPUS), ==, 1);
+        writel_at(&d, REG_VCPU, 0);
+        writel_at(&d, REG_VCPU, LATE);
+        g_assert_cmpuint(readl_at(&d, REG_VCPU), ==, 0);
+
+        plug_cpu(&d, LATE, "");
+        g_assert_cmpuint(readl_at(&d, REG_VCPUS), ==, LATE + 1);
+        writel_at(&d, REG_VCPU, LATE - 1);
+        g_assert_cmphex(readl_at(&d, REG_VCPU), ==, 0);
+        writel_at(&d, REG_VCPU, LATE);
+        g_assert_cmphex(readl_at(&d, REG_VCPU), ==, LATE);
+        g_assert_cmphex(readq_at(&d, WIN_ARRAYS), ==, 16 | 4ull << 32);
+        g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), ==, 0);
+
+        /* It is in region 1, which was open when it came. */
+        start_cpus(d.guest);
+        touch_pages_on(d.guest, LATE, va, 7);
+        command(&d, 2, BEGIN);
+        touch_pages_on(d.guest, LATE, va + PAGE_2M, 4);
+        touch_pages_on(d.guest, 0, va + PAGE_2M, 2);
+        if (round) {
+            command(&d, 1, RESET);
+        }
+        command(&d, 1, END);
+        latch(&d);
+        g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), ==, round ? 0 : 11);
+        g_assert_cmpuint(in_region(&d, HWTLB_C_L1D_FILL_4K), ==,
+                         11 + 16 * round);
+
+        /* It goes from two that are open. */
+        command(&d, 1, BEGIN);
+        touch_pages_on(d.guest, LATE, va + 2 * PAGE_2M, 5);
+        latch(&d);
+        g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), ==, round ? 5 : 16);
+        unplug_cpu(&d, LATE);
+        g_assert_cmpuint(readl_at(&d, REG_VCPUS), ==, 1);
+        g_assert_cmpuint(readl_at(&d, REG_LATCH), ==, 0);
+        for (unsigned again = 0; again < 2; again++) {
+            g_autofree char *said = NULL;
+
+            g_assert_cmpuint(readl_at(&d, REG_VCPU), ==, LATE);
+            g_assert_cmpuint(in_region(&d, HWTLB_C_L1D_FILL_4K), ==,
+                             16 + 16 * round);
+            for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
+                g_assert_cmpuint(latched(&d, i), ==, 0);
+            }
+            g_assert_cmphex(readq_at(&d, WIN_ARRAYS), ==, 0);
+            g_assert_cmphex(readq_at(&d, REG_COALESCE), ==, 0);
+            /* State that has it selected can be saved, and loaded. */
+            said = qtest_hmp(d.guest->qts, again ? "loadvm here"
+                                                 : "savevm here");
+            g_assert_cmpstr(said, ==, "");
+        }
+        command(&d, 2, END);
+        g_assert_cmpuint(in_region(&d, HWTLB_C_L1D_FILL_4K), ==,
+                         9 + 9 * round);
+        va += 3 * PAGE_2M;
+    }
+    /* vCPU 0 was there all the time. */
+    writel_at(&d, REG_VCPU, 0);
+    g_assert_cmpuint(in_region(&d, HWTLB_C_L1D_FILL_4K), ==, 4);
+    device_stop(&d);
+    unlink(disk);
+}
+
+/*
+ * The same while all write to LATCH, which selects region 0, and to COMMAND:
+ * no copy gets lost.  TCG can start as many vCPUs as there may be, in all: one
+ * that is unplugged is not given back.
+ */
+static void test_vcpu_plugged_running(void)
+{
+    enum { CPUS = 2, LATE = 3, ROUNDS = 20 };
+    Device d = device_start(SKYLAKE, CPUS, SOCKETS(24));
+    const uint64_t at[] = { REG_LATCH, REG_COMMAND };
+
+    busy_map(d.guest);
+    start_cpus(d.guest);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+            if (!round || guest_is_done(d.guest, cpu)) {
+                busy_begin(d.guest, cpu, d.bar.addr + at[cpu]);
+            }
+        }
+        plug_cpu(&d, LATE, "");
+        command(&d, 0, BEGIN);
+        for (unsigned i = 0; i < 50; i++) {
+            writel_at(&d, REG_LATCH, 1);
+        }
+        unplug_cpu(&d, LATE);
+        wait_for_copies(&d);
+        command(&d, 0, END);
+        g_assert_cmpuint(readq_at(&d, REG_ENTERED), ==, round + 1);
+    }
+    for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+        guest_wait(d.guest, cpu);
+    }
+    wait_for_copies(&d);
+    device_stop(&d);
+}
+
+/* One of two vCPUs has a model.  It comes before the device, and goes. */
+static void test_vcpu_without_model(void)
+{
+    Guest guest = { qtest_init("-accel tcg -machine pc -nodefaults -S "
+                               "-cpu max -smp 1 " SOCKETS(2)) };
+    Device d = { &guest };
+    QDict *error = qtest_qmp(guest.qts, "{ 'execute': 'device_add',"
+                             "  'arguments': { 'driver': 'hwtlb-pci' } }");
+
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(error, "error"), "desc"), ==,
+                    "hwtlb-pci has nothing to show: no vCPU models a TLB");
+    qobject_unref(error);
+    plug_cpu(&d, 1, ", 'hwtlb': 'skylake'");
+    qtest_qmp_device_add(guest.qts, "hwtlb-pci", "device", "{'addr': '04.0'}");
+    device_find(&d);
+    g_assert_cmpuint(readl_at(&d, REG_VCPUS), ==, 2);
+    writel_at(&d, REG_VCPU, 0);
+    g_assert_cmphex(readl_at(&d, REG_VCPU), ==, ALL);
+    g_assert_cmphex(readq_at(&d, WIN_ARRAYS), ==, 16 | 4ull << 32);
+    command(&d, 0, BEGIN);
+    unplug_cpu(&d, 1);
+    g_assert_cmpuint(readl_at(&d, REG_VCPUS), ==, 0);
+    g_assert_cmphex(readq_at(&d, WIN_ARRAYS), ==, 0);
+    command(&d, 0, END);
+    latch(&d);
+    g_assert_cmpuint(readq_at(&d, REG_ENTERED), ==, 1);
+    device_lose(&d);
+    qtest_quit(guest.qts);
+}
+
+/* The device comes, and goes with work for busy vCPUs in the queue. */
+static void test_device_plugged(void)
+{
+    enum { CPUS = 3, ROUNDS = 8 };
+    Device d = { guest_start_with(SKYLAKE, 0, CPUS, "") };
+    QTestState *qts = d.guest->qts;
+
+    busy_map(d.guest);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        qtest_qmp_device_add(qts, "hwtlb-pci", "device", "{'addr': '04.0'}");
+        device_find(&d);
+        assert_as_new(&d);
+        touch_pages(d.guest, TEST_VA + PAGE_2M * 32, 3);
+        latch(&d);
+        g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), >=, 3);
+        for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+            busy_begin(d.guest, cpu, d.bar.addr + (cpu ? REG_COMMAND
+                                                       : REG_LATCH));
+        }
+        for (unsigned i = 0; i < 50; i++) {
+            qpci_io_writeq(d.pci, d.bar, REG_REGION, i | 1ull << 32);
+            writel_at(&d, REG_LATCH, 1);
+        }
+        qtest_qmp_device_del_send(qts, "device");
+        qtest_outl(qts, PCI_EJECT, 1 << 4);
+        qtest_qmp_eventwait(qts, "DEVICE_DELETED");
+        g_assert_cmphex(qpci_config_readl(d.pci, 0), ==, UINT32_MAX);
+        qtest_qmp_assert_success(qts, "{ 'execute': 'hwtlb-reset' }");
+        for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+            guest_wait(d.guest, cpu);
+        }
+        device_lose(&d);
+    }
+    guest_stop(d.guest);
+}
+
 /* For a longer search; 0: as short as a test should be. */
 static gint64 search_time(void)
 {
@@ -833,8 +1131,8 @@ static gint64 search_time(void)
 
 /*
  * Random accesses, with vCPUs running: nothing hangs, and afterwards the
- * device is as good as new.  QEMU's generic fuzzer cannot do this: it has no
- * vCPUs, without which there is no such device.
+ * device is as good as new.  QEMU's generic fuzzer cannot do this: its vCPUs
+ * make no accesses.
  */
 static void test_random(void)
 {
@@ -969,6 +1267,13 @@ int main(int argc, char **argv)
     qtest_add_func("/hwtlb-pci/hot-reset", test_hot_reset);
     qtest_add_func("/hwtlb-pci/savevm", test_savevm);
     qtest_add_func("/hwtlb-pci/migrate", test_migrate);
+    qtest_add_func("/hwtlb-pci/no-vcpus", test_no_vcpus);
+    qtest_add_func("/hwtlb-pci/no-accesses", test_no_accesses);
+    qtest_add_func("/hwtlb-pci/vcpu-plugged", test_vcpu_plugged);
+    qtest_add_func("/hwtlb-pci/vcpu-plugged/running",
+                   test_vcpu_plugged_running);
+    qtest_add_func("/hwtlb-pci/vcpu-without-model", test_vcpu_without_model);
+    qtest_add_func("/hwtlb-pci/device-plugged", test_device_plugged);
     qtest_add_func("/hwtlb-pci/random", test_random);
     qtest_add_func("/hwtlb-pci/hmp", test_hmp);
     qtest_add_func("/hwtlb-pci/usage-errors", test_usage_errors);
