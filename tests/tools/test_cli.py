@@ -72,7 +72,7 @@ class Usage(unittest.TestCase):
 
 class Setup(unittest.TestCase):
     def run_host(self, root: bool, yes: bool, sudo: bool = True):
-        with (mock.patch.object(host, "missing", lambda: ["bc", "flex"]),
+        with (mock.patch.object(host, "missing", lambda _: ["bc", "flex"]),
               mock.patch.object(host.os, "geteuid", lambda: 0 if root else 1000),
               mock.patch.object(host.shutil, "which",
                                 lambda name: "/x" if sudo else None),
@@ -117,7 +117,18 @@ class Setup(unittest.TestCase):
         self.assertEqual(self.ran, ["update"])
 
     def test_every_package_says_why(self):
-        self.assertTrue(all(host.PACKAGES.values()))
+        self.assertTrue(all(host.wanted(build.GROUPS).values()))
+
+    def test_packages_on_demand(self):
+        """Only who asks for the fuzzer needs its compiler."""
+        self.assertNotIn("clang", host.wanted(["qemu", "guest"]))
+        self.assertIn("clang", host.wanted(["qemu", "fuzzer"]))
+        self.assertLessEqual(set(host.MORE), set(build.GROUPS))
+        found = mock.Mock(stdout="installed " + " ".join(host.PACKAGES) + "\n")
+        with (mock.patch.object(host.shutil, "which", lambda name: "/x"),
+              mock.patch.object(host.subprocess, "run", lambda *_, **__: found)):
+            self.assertEqual(host.missing(), [])
+            self.assertIn("clang", host.missing(["fuzzer"]))
 
     def test_another_distribution(self):
         with mock.patch.object(host.shutil, "which", lambda name: None):

@@ -19,6 +19,7 @@ GROUPS = {
     "qemu": ["qemu.stamp"],
     "stock": ["qemu-stock.stamp"],
     "sanitized": ["qemu-sanitized.stamp"],
+    "fuzzer": ["qemu-fuzzer.stamp"],
     "qtest": ["qtest.stamp"],
     "upstream": ["upstream-qtest.stamp"],
     "guest": ["guest"],
@@ -128,7 +129,7 @@ def ensure(args: argparse.Namespace, *groups: str) -> None:
     """Installs, fetches and builds what GROUPS need, and is not there."""
     if os.environ.get("X64K_BUILT"):
         return      # under `x64k test`, which has built everything
-    host.ensure(getattr(args, "yes", False))
+    host.ensure(getattr(args, "yes", False), groups)
     with lock():
         if not QEMU.exists() and set(groups) - {"unit"}:
             sources.check_space()

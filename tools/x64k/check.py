@@ -22,9 +22,10 @@ SUITES = {
     "exact": ("qemu", "guest"),
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),
+    "fuzz": ("fuzzer",),
 }
 # Long: only if asked for.
-ON_DEMAND = ("exact", "upstream", "sanitize")
+ON_DEMAND = ("exact", "upstream", "sanitize", "fuzz")
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
 
@@ -77,8 +78,9 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--suite", action="append", choices=SUITES,
                         help="only this suite (may be repeated); `exact`, "
                         "the long form of guest-exact, `upstream`, QEMU's own "
-                        "qtests on ours and on the stock emulator, and "
-                        "`sanitize` run only if named")
+                        "qtests on ours and on the stock emulator, "
+                        "`sanitize`, and `fuzz`, ten minutes of QEMU's "
+                        "generic fuzzer on hwtlb-pci, run only if named")
     parser.add_argument("--sanitize", action="append_const", dest="suite",
                         const="sanitize", help="--suite sanitize: the model's "
                         "tests and the qtests with AddressSanitizer and "

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 
 from x64k import ui
 
@@ -41,18 +42,33 @@ PACKAGES = {
     "xz-utils": "unpacks sources",
     "zlib1g-dev": "QEMU library",
 }
+# What only some groups of `x64k build` need.
+MORE = {
+    "fuzzer": {
+        "clang": "compiler with a fuzzer",
+        "libclang-rt-dev": "sanitizers and fuzzer of clang",
+        "llvm": "names in the reports of sanitizers",
+    },
+}
 
 LOCK_PATIENCE_S = 300       # a fresh machine may be updating itself
 APT_ENV = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
-def missing() -> list[str]:
+def wanted(groups: Iterable[str]) -> dict[str, str]:
+    """Package -> why, of what GROUPS need."""
+    return PACKAGES | {name: why for group in groups
+                       for name, why in MORE.get(group, {}).items()}
+
+
+def missing(groups: Iterable[str] = ()) -> list[str]:
+    packages = wanted(groups)
     if not shutil.which("dpkg-query"):
         if all(map(shutil.which, ("gcc", "ninja", "git", "pkg-config"))):
             return []       # someone has provided for another distribution
         raise ui.X64kError(
             "this is not a Debian machine. Install the equivalents of\n  "
-            + " ".join(PACKAGES) + "\n"
+            + " ".join(packages) + "\n"
             "and name the sources by --qemu-source and --linux-source "
             "(docs/building.md)")
     # Provides: as pkgconf does for pkg-config, counts as installed.
@@ -61,7 +77,7 @@ def missing() -> list[str]:
         capture_output=True, text=True, check=True).stdout
     present = {word.strip(",") for line in listing.splitlines()
                if line.startswith("installed ") for word in line.split()[1:]}
-    return [name for name in PACKAGES if name not in present]
+    return [name for name in packages if name not in present]
 
 
 def apt_get(*args: str) -> int:
@@ -86,13 +102,13 @@ def uninstallable(names: list[str]) -> list[str]:
     return [name for name in names if not known(name)]
 
 
-def ensure(yes: bool) -> None:
+def ensure(yes: bool, groups: Iterable[str] = ()) -> None:
     """Installs what is missing; says nothing if all is there."""
-    if not (names := missing()):
+    if not (names := missing(groups)):
         return
     ui.info("needs these packages, which are not installed:")
     for name in names:
-        print(f"    {name:24}{PACKAGES[name]}", file=sys.stderr)
+        print(f"    {name:24}{wanted(groups)[name]}", file=sys.stderr)
     command = ("sudo apt-get install --no-install-recommends "
                + " ".join(names))
     if os.geteuid() != 0:
@@ -123,7 +139,7 @@ def ensure(yes: bool) -> None:
         if apt_get(*install):
             raise ui.X64kError("apt-get could not install the packages "
                                f"(see above); to try by hand:\n  {command}")
-    if left := missing():
+    if left := missing(groups):
         raise ui.X64kError(f"still not installed: {' '.join(left)}")
 
 

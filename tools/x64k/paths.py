@@ -30,6 +30,7 @@ QEMU = BIN / "qemu-system-x86_64"
 # Of the same name: programs tell the architecture from it.
 QEMU_STOCK = BIN / "stock/qemu-system-x86_64"
 QEMU_SANITIZED = BIN / "sanitized/qemu-system-x86_64"
+QEMU_FUZZER = BIN / "fuzzer/qemu-fuzz-x86_64"
 CACHE_PLUGIN = BIN / "stock/libcache.so"
 VMLINUX = GUEST / "vmlinux"
 BZIMAGE = GUEST / "bzImage"

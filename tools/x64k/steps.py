@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from x64k import build, meson, proc, trees, ui, upstream
-from x64k.paths import (BUILD, CACHE_PLUGIN, LOGS, QEMU, QEMU_SANITIZED,
-                        QEMU_STOCK)
+from x64k.paths import (BUILD, CACHE_PLUGIN, LOGS, QEMU, QEMU_FUZZER,
+                        QEMU_SANITIZED, QEMU_STOCK)
 
 # The same for both emulators: every speed is a ratio of the two.  The
 # firmware is Debian's; named here, the binary finds it with no option.
@@ -33,6 +33,9 @@ RELAX = ["-ftrivial-auto-var-init=uninitialized", "-fzero-call-used-regs=skip"]
 
 # Several times slower: for tests that take hostile input.
 SANITIZE = ["--enable-asan", "--enable-ubsan"]
+
+# The fuzzer is clang's.
+FUZZ = ["--cc=clang", "--cxx=clang++", "--host-cc=clang", "--enable-fuzzing"]
 
 
 def write_if_changed(path: Path, text: str) -> None:
@@ -65,11 +68,11 @@ def relaxed() -> list[str]:
 
 
 def compile_qemu(name: str, title: str, tree: Path, objects: Path,
-                 targets: list[str],
-                 options: list[str] = CONFIGURE) -> None:
+                 targets: list[str], options: list[str] = CONFIGURE,
+                 relax: bool = True) -> None:
     """Configures QEMU if need be and lets its own ninja do the rest."""
     env = meson.environment()
-    options = [*options, *relaxed()]
+    options = [*options, *(relaxed() if relax else [])]
     configured = objects / "x64k-configured"
     wanted = "\n".join([*options, env["PYTHONPATH"]])
     if not (configured.exists() and configured.read_text() == wanted):
@@ -116,6 +119,14 @@ def qemu_sanitized(_: Path) -> None:
     publish(objects / "qemu-system-x86_64", QEMU_SANITIZED)
 
 
+def qemu_fuzzer(_: Path) -> None:
+    objects = BUILD / "fuzzer/qemu"
+    compile_qemu("qemu-fuzzer", "the fuzzer of QEMU's devices",
+                 trees.QEMU.tree, objects, ["qemu-fuzz-x86_64"],
+                 CONFIGURE + SANITIZE + FUZZ, relax=False)
+    publish(objects / "qemu-fuzz-x86_64", QEMU_FUZZER)
+
+
 def qtest(_: Path) -> None:
     if names := build.qtests():
         compile_qemu("qtest", "the qtests", trees.QEMU.tree, BUILD / "qemu",
@@ -136,6 +147,7 @@ STEPS = {
     "qemu": qemu,
     "qemu-stock": qemu_stock,
     "qemu-sanitized": qemu_sanitized,
+    "qemu-fuzzer": qemu_fuzzer,
     "qtest": qtest,
     "upstream-qtest": upstream_qtest,
 }
