@@ -8,23 +8,32 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
-
-#include "hwtlb.h"
+#include <unistd.h>
 
 /* The device's registers: docs/specs/hwtlb.rst. */
 enum {
     COUNTERS = 0x08, LATCH = 0x14, REGION = 0x18, COMMAND = 0x1c, NAME = 0x20,
     FAULTS = 0x40, ENTERED = 0x48, LATCHED = 0x1000, VALUES = 0x2000,
-    NAMES = 0x3000, NAME_LEN = 32, REGIONS = 64,
+    NAMES = 0x3000, NAME_LEN = 32, REGIONS = 64, BAR_SIZE = 0x4000,
 };
-enum { CLEAR = 3, CLEAR_ALL = 4 };
+enum { BEGIN = 1, END = 2, CLEAR = 3, CLEAR_ALL = 4 };
+
+#define PCI_ID  0x12346464
+#define OUR_ID  UINT64_C(0x00000002424c5448)    /* version 2, "HTLB" */
+
+static volatile uint64_t *regs;         /* the device, NULL if there is none */
 
 typedef struct Options {
     int json;
@@ -52,12 +61,52 @@ typedef struct Result {
 
 static volatile uint32_t *reg32(unsigned offset)
 {
-    return (volatile uint32_t *)hwtlb_regs + offset / 4;
+    return (volatile uint32_t *)regs + offset / 4;
 }
 
 static volatile uint64_t *reg64(unsigned offset)
 {
-    return hwtlb_regs + offset / 8;
+    return regs + offset / 8;
+}
+
+/* The file of the device's registers, NULL if there is none. */
+static const char *find_device(void)
+{
+    static char path[64];
+    unsigned at, id;
+    int found = 0;
+    FILE *f = fopen("/proc/bus/pci/devices", "re");
+
+    while (f && !found && fscanf(f, "%x %x%*[^\n]", &at, &id) == 2) {
+        snprintf(path, sizeof(path), "/sys/bus/pci/devices/0000:%02x:%02x.%x/"
+                 "resource0", at >> 8, at >> 3 & 31, at & 7);
+        found = id == PCI_ID;
+    }
+    if (f) {
+        fclose(f);
+    }
+    return found ? path : NULL;
+}
+
+/* Maps it, and tells programs where it is. */
+static void open_device(void)
+{
+    const char *path = find_device();
+    int fd = path ? open(path, O_RDWR | O_SYNC | O_CLOEXEC) : -1;
+    void *bar = fd < 0 ? MAP_FAILED : mmap(NULL, BAR_SIZE, PROT_READ |
+                                           PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (path && bar == MAP_FAILED) {
+        fprintf(stderr, "tlbstat: %s: %s\n", path, strerror(errno));
+    } else if (path && *(volatile uint64_t *)bar != OUR_ID) {
+        fprintf(stderr, "tlbstat: %s: not version 2 of the counters\n", path);
+    } else if (path) {
+        regs = bar;
+        setenv("HWTLB", path, 1);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
 }
 
 /* Other processors copy their counters when they come to it. */
@@ -159,7 +208,8 @@ static void remember(unsigned region)
  */
 static void begin(void)
 {
-    unsigned region;
+    uint64_t name[NAME_LEN / 8] = { 0 };
+    unsigned region, i;
 
     *reg32(REGION) = 0;
     if (!*reg32(COMMAND)) {
@@ -177,7 +227,12 @@ static void begin(void)
             remember(region);
         }
     }
-    hwtlb_begin(own, "command");
+    *reg32(REGION) = own;
+    memcpy(name, "command", sizeof("command"));
+    for (i = 0; i < NAME_LEN / 8; i++) {
+        *reg64(NAME + 8 * i) = name[i];
+    }
+    *reg64(REGION) = own | (uint64_t)BEGIN << 32;
 }
 
 /* What was counted since the last time, of each counter that moved. */
@@ -217,7 +272,7 @@ static void wait_for(pid_t pid, double start, const sigset_t *child, Result *r,
     double next = step;
     uint32_t i;
 
-    if (step && hwtlb_regs) {
+    if (step && regs) {
         last = calloc(*reg32(COUNTERS), sizeof(*last));
         if (!last) {
             die("memory");
@@ -251,8 +306,8 @@ static void wait_for(pid_t pid, double start, const sigset_t *child, Result *r,
             }
         }
     }
-    if (hwtlb_regs) {
-        hwtlb_end(own);
+    if (regs) {
+        *reg64(REGION) = own | (uint64_t)END << 32;
     }
     r->wall = now() - start;
     if (last) {
@@ -277,7 +332,8 @@ static void run(char **argv, Result *r)
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, &before);
     start = now();
-    if (hwtlb_open()) {
+    open_device();
+    if (regs) {
         begin();
     }
     pid = fork();
@@ -350,7 +406,7 @@ static uint64_t faults(void)
 
 static uint32_t counters(void)
 {
-    return hwtlb_regs ? *reg32(COUNTERS) : 0;
+    return regs ? *reg32(COUNTERS) : 0;
 }
 
 /* The counters of the selected region. */
@@ -387,7 +443,7 @@ static void json(const Result *r)
             "\"page_faults\":%ld,\"major_faults\":%ld,\"max_rss_kb\":%ld},",
             options.interval_ms ? "]," : "{", r->status, r->signal, r->wall,
             u->ru_minflt + u->ru_majflt, u->ru_majflt, u->ru_maxrss);
-    if (hwtlb_regs) {
+    if (regs) {
         select_region(own);
     }
     if (!options.region) {
@@ -395,7 +451,7 @@ static void json(const Result *r)
         putc(',', out);
     }
     fputs("\"regions\":[", out);
-    for (region = 0; hwtlb_regs && region < REGIONS; region++) {
+    for (region = 0; regs && region < REGIONS; region++) {
         if (!is_shown(region)) {
             continue;
         }
@@ -430,14 +486,14 @@ static void table(const Result *r, const char *command)
     unsigned region;
 
     fprintf(out, "\n '%s': status %d%s\n\n", command, r->status,
-            hwtlb_regs ? "" : "; no counter device");
+            regs ? "" : "; no counter device");
     fprintf(out, "%16.6f  seconds\n%16ld  page-faults\n%16ld  max-rss-kb\n",
             r->wall, u->ru_minflt + u->ru_majflt, u->ru_maxrss);
-    if (hwtlb_regs && !options.region) {
+    if (regs && !options.region) {
         select_region(own);
         table_counters();
     }
-    for (region = 0; hwtlb_regs && region < REGIONS; region++) {
+    for (region = 0; regs && region < REGIONS; region++) {
         if (is_shown(region)) {
             fprintf(out, "\n region '%s', entered %" PRIu64 " time%s\n\n"
                     "%16" PRIu64 "  page-faults\n", read_name(NAME),
@@ -453,7 +509,7 @@ static void check_region(void)
 {
     unsigned region, n = 0;
 
-    for (region = 0; hwtlb_regs && region < REGIONS; region++) {
+    for (region = 0; regs && region < REGIONS; region++) {
         n += is_shown(region);
     }
     if (!n) {
@@ -520,7 +576,7 @@ int main(int argc, char **argv)
 
     run(argv, &r);
 
-    if (hwtlb_regs) {
+    if (regs) {
         wait_for_copies();
     }
     if (options.region) {
