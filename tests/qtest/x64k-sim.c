@@ -33,9 +33,16 @@ typedef struct Leaf {
 typedef struct SimEntry {
     bool valid, referenced;
     bool upper;                         /* of a tree's node: which half goes */
-    uint64_t va, filled, used;
+    uint64_t va;
+    unsigned shift, size;               /* of what it covers */
     Leaf leaf;
+    struct SimEntry *older, *newer;     /* of the same set, by fill or touch */
 } Entry;
+
+typedef struct SimSet {
+    Entry *ways, *oldest, *newest;
+    unsigned first_free;                /* none below it is free */
+} Set;
 
 static const unsigned shifts[SIM_SIZES] = {
     12, 13, 14, 15, 16, 16, 16, 21, 30,
@@ -78,26 +85,43 @@ static const SimArray *array_of(const Sim *s, unsigned row, unsigned a)
     return row == PWC ? &s->geometry.pwc[a] : &s->geometry.arrays[row][a];
 }
 
-static Entry *set_of(Sim *s, unsigned row, unsigned a, uint64_t vpn)
+static Set *set_of(Sim *s, unsigned row, unsigned a, uint64_t vpn)
 {
     const SimArray *array = array_of(s, row, a);
     uint64_t set = array->xor ? vpn ^ vpn / array->sets : vpn;
 
-    return s->entries[row][a] + set % array->sets * array->ways;
+    return &s->sets[row][a][set % array->sets];
 }
 
-static void touch(Sim *s, const SimArray *array, Entry *set, Entry *entry)
+static void take_out(Set *set, Entry *entry)
 {
-    unsigned way = entry - set, all = 0;
+    *(entry->older ? &entry->older->newer : &set->oldest) = entry->newer;
+    *(entry->newer ? &entry->newer->older : &set->newest) = entry->older;
+}
 
-    entry->used = ++s->clock;
+static void make_newest(Set *set, Entry *entry)
+{
+    entry->older = set->newest;
+    entry->newer = NULL;
+    *(set->newest ? &set->newest->newer : &set->oldest) = entry;
+    set->newest = entry;
+}
+
+static void touch(const SimArray *array, Set *set, Entry *entry)
+{
+    unsigned way = entry - set->ways, all = 0;
+
+    if (array->policy == SIM_LRU) {
+        take_out(set, entry);
+        make_newest(set, entry);
+    }
     if (array->policy == SIM_NRU) {
         entry->referenced = true;
         for (unsigned i = 0; i < array->ways; i++) {
-            all += set[i].referenced;
+            all += set->ways[i].referenced;
         }
         for (unsigned i = 0; all == array->ways && i < array->ways; i++) {
-            set[i].referenced = i == way;
+            set->ways[i].referenced = i == way;
         }
     }
     if (array->policy == SIM_TREE_PLRU) {
@@ -105,22 +129,24 @@ static void touch(Sim *s, const SimArray *array, Entry *set, Entry *entry)
         for (unsigned low = 0, n = array->ways; n > 1; n /= 2) {
             unsigned middle = low + n / 2;
 
-            set[middle].upper = way < middle;
+            set->ways[middle].upper = way < middle;
             low = way < middle ? low : middle;
         }
     }
 }
 
-static Entry *victim(Sim *s, unsigned row, unsigned a, Entry *set)
+static Entry *victim(Sim *s, unsigned row, unsigned a, Set *set)
 {
     const SimArray *array = array_of(s, row, a);
-    Entry *best = set;
+    Entry *best = set->ways;
     uint64_t z;
 
-    for (unsigned i = 0; i < array->ways; i++) {
-        if (!set[i].valid) {
-            return &set[i];
-        }
+    while (set->first_free < array->ways &&
+           set->ways[set->first_free].valid) {
+        set->first_free++;
+    }
+    if (set->first_free < array->ways) {
+        return &set->ways[set->first_free];
     }
     switch (array->policy) {
     case SIM_RANDOM:
@@ -128,7 +154,7 @@ static Entry *victim(Sim *s, unsigned row, unsigned a, Entry *set)
         z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
         z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
         z ^= z >> 31;
-        return &set[(z >> 32) * array->ways >> 32];
+        return &set->ways[(z >> 32) * array->ways >> 32];
     case SIM_TREE_PLRU:
         for (unsigned half = array->ways / 2; half; half /= 2) {
             best += best[half].upper ? half : 0;
@@ -136,75 +162,97 @@ static Entry *victim(Sim *s, unsigned row, unsigned a, Entry *set)
         return best;
     case SIM_NRU:
         for (unsigned i = 0; i < array->ways; i++) {
-            if (!set[i].referenced) {
-                return &set[i];
-            }
-        }
-        return set;
-    default:
-        for (unsigned i = 1; i < array->ways; i++) {
-            if (array->policy == SIM_LRU ? set[i].used < best->used
-                                         : set[i].filled < best->filled) {
-                best = &set[i];
+            if (!set->ways[i].referenced) {
+                return &set->ways[i];
             }
         }
         return best;
+    default:
+        return set->oldest;
     }
 }
 
-/* Puts an entry for @va, of @shift bits, into its set. */
-static Entry *put(Sim *s, unsigned row, unsigned a, uint64_t va,
-                  unsigned shift)
+static gpointer key_of(uint64_t va, unsigned shift, unsigned size)
 {
-    Entry *set = set_of(s, row, a, va >> shift);
-    Entry *entry = victim(s, row, a, set);
-
-    if (row != PWC && entry->valid) {
-        count_evict(s, row, entry->leaf.size);
-    }
-    entry->valid = true;
-    entry->va = va >> shift << shift;
-    entry->filled = ++s->clock;
-    touch(s, array_of(s, row, a), set, entry);
-    return entry;
+    return GSIZE_TO_POINTER((va >> shift << shift) | size);
 }
 
-static void drop(Entry *entry)
+static guint hash_key(gconstpointer key)
 {
+    uint64_t k = GPOINTER_TO_SIZE(key);
+
+    return k >> 12 ^ k >> 39 ^ k << 20;
+}
+
+static void drop(Sim *s, unsigned row, unsigned a, Entry *entry)
+{
+    Set *set = set_of(s, row, a, entry->va >> entry->shift);
+    unsigned way = entry - set->ways;
+
+    g_hash_table_remove(s->found[row],
+                        key_of(entry->va, entry->shift, entry->size));
+    take_out(set, entry);
+    set->first_free = MIN(set->first_free, way);
     entry->valid = false;
     entry->referenced = false;
+}
+
+/* Puts an entry for @va, of @shift bits, into its set.  @size of a PWC is @a. */
+static Entry *put(Sim *s, unsigned row, unsigned a, uint64_t va,
+                  unsigned shift, unsigned size)
+{
+    Set *set = set_of(s, row, a, va >> shift);
+    Entry *entry = victim(s, row, a, set);
+
+    if (entry->valid) {
+        if (row != PWC) {
+            count_evict(s, row, entry->size);
+        }
+        drop(s, row, a, entry);
+    }
+    entry->valid = true;
+    entry->shift = shift;
+    entry->size = size;
+    entry->va = va >> shift << shift;
+    make_newest(set, entry);
+    g_hash_table_insert(s->found[row], key_of(va, shift, size), entry);
+    touch(array_of(s, row, a), set, entry);
+    return entry;
 }
 
 /*
  * Levels
  */
 
-static bool covers(const Entry *entry, uint64_t va)
+static unsigned array_for(const Sim *s, unsigned level, SimSize size)
 {
-    return entry->valid && (va ^ entry->va) >> shifts[entry->leaf.size] == 0;
+    unsigned a = 0;
+
+    while (!(array_of(s, level, a)->sizes >> size & 1)) {
+        a++;
+        g_assert_cmpuint(a, <, SIM_ARRAYS);
+    }
+    return a;
 }
 
 /* The entry for @va, if there is one; a look-up touches it. */
 static Entry *find(Sim *s, unsigned level, uint64_t va, bool look_up)
 {
-    for (unsigned a = 0; a < SIM_ARRAYS; a++) {
-        const SimArray *array = array_of(s, level, a);
+    for (unsigned size = 0; size < SIM_SIZES; size++) {
+        Entry *entry = NULL;
 
-        for (unsigned size = 0; array->ways && size < SIM_SIZES; size++) {
-            Entry *set;
+        if (s->held[level][size]) {
+            entry = g_hash_table_lookup(s->found[level],
+                                        key_of(va, shifts[size], size));
+        }
+        if (entry) {
+            unsigned a = array_for(s, level, size);
 
-            if (!(array->sizes >> size & 1) || !s->held[level][size]) {
-                continue;
+            if (look_up) {
+                touch(array_of(s, level, a),
+                      set_of(s, level, a, va >> shifts[size]), entry);
             }
-            set = set_of(s, level, a, va >> shifts[size]);
-            for (unsigned i = 0; i < array->ways; i++) {
-                if (set[i].leaf.size == size && covers(&set[i], va)) {
-                    if (look_up) {
-                        touch(s, array, set, &set[i]);
-                    }
-                    return &set[i];
-                }
-            }
+            return entry;
         }
     }
     return NULL;
@@ -212,14 +260,9 @@ static Entry *find(Sim *s, unsigned level, uint64_t va, bool look_up)
 
 static Entry *fill(Sim *s, unsigned level, uint64_t va, const Leaf *leaf)
 {
-    unsigned a = 0;
-    Entry *entry;
+    Entry *entry = put(s, level, array_for(s, level, leaf->size), va,
+                       shifts[leaf->size], leaf->size);
 
-    while (!(array_of(s, level, a)->sizes >> leaf->size & 1)) {
-        a++;
-        g_assert_cmpuint(a, <, SIM_ARRAYS);
-    }
-    entry = put(s, level, a, va, shifts[leaf->size]);
     entry->leaf = *leaf;
     count_fill(s, level, leaf->size);
     return entry;
@@ -227,8 +270,8 @@ static Entry *fill(Sim *s, unsigned level, uint64_t va, const Leaf *leaf)
 
 static void flush_entry(Sim *s, unsigned level, Entry *entry, Cause cause)
 {
-    count_flush(s, level, entry->leaf.size, cause);
-    drop(entry);
+    count_flush(s, level, entry->size, cause);
+    drop(s, level, array_for(s, level, entry->size), entry);
 }
 
 /* Drops the entries that @which says. */
@@ -251,8 +294,26 @@ static void flush_level(Sim *s, unsigned level, Cause cause,
 
 static bool is_inside(const Entry *entry, const Leaf *leaf, uint64_t va)
 {
-    return shifts[entry->leaf.size] < shifts[leaf->size] &&
+    return entry->shift < shifts[leaf->size] &&
            (va ^ entry->va) >> shifts[leaf->size] == 0;
+}
+
+/* The smaller entries of what @leaf translates now. */
+static void flush_inside(Sim *s, unsigned level, const Leaf *leaf, uint64_t va)
+{
+    const uint64_t start = va >> shifts[leaf->size] << shifts[leaf->size];
+
+    if (leaf->size > SIM_64K_LEAF) {
+        flush_level(s, level, REPLACED, is_inside, leaf, va);
+        return;
+    }
+    for (uint64_t page = 0; page < 1ull << shifts[leaf->size]; page += PAGE) {
+        Entry *entry = find(s, level, start + page, false);
+
+        if (entry && is_inside(entry, leaf, va)) {
+            flush_entry(s, level, entry, REPLACED);
+        }
+    }
 }
 
 static bool is_not_global(const Entry *entry, const Leaf *leaf, uint64_t va)
@@ -269,7 +330,7 @@ static Entry *fill_both(Sim *s, unsigned l1, uint64_t va, const Leaf *leaf)
             smaller |= s->held[level][size];
         }
         if (smaller) {
-            flush_level(s, level, REPLACED, is_inside, leaf, va);
+            flush_inside(s, level, leaf, va);
         }
     }
     fill(s, SIM_STLB, va, leaf);
@@ -282,26 +343,16 @@ static void empty_pwc(Sim *s)
         const SimArray *array = array_of(s, PWC, a);
 
         for (unsigned i = 0; i < array->sets * array->ways; i++) {
-            drop(&s->entries[PWC][a][i]);
+            if (s->entries[PWC][a][i].valid) {
+                drop(s, PWC, a, &s->entries[PWC][a][i]);
+            }
         }
     }
 }
 
 static Entry *find_pwc(Sim *s, unsigned a, uint64_t va)
 {
-    const SimArray *array = array_of(s, PWC, a);
-    Entry *set;
-
-    if (!array->ways) {
-        return NULL;
-    }
-    set = set_of(s, PWC, a, va >> pwc_shifts[a]);
-    for (unsigned i = 0; i < array->ways; i++) {
-        if (set[i].valid && (va ^ set[i].va) >> pwc_shifts[a] == 0) {
-            return &set[i];
-        }
-    }
-    return NULL;
+    return g_hash_table_lookup(s->found[PWC], key_of(va, pwc_shifts[a], a));
 }
 
 static void invalidate(Sim *s, uint64_t va, Cause cause)
@@ -317,7 +368,7 @@ static void invalidate(Sim *s, uint64_t va, Cause cause)
         Entry *entry = find_pwc(s, a, va);
 
         if (entry) {
-            drop(entry);
+            drop(s, PWC, a, entry);
         }
     }
     if (cause != FAULT) {
@@ -359,7 +410,7 @@ static void walk_pwc(Sim *s, uint64_t va, unsigned top, unsigned last)
         Entry *entry = find_pwc(s, 4 - level, va);
 
         if (entry) {
-            touch(s, array_of(s, PWC, 4 - level),
+            touch(array_of(s, PWC, 4 - level),
                   set_of(s, PWC, 4 - level, va >> pwc_shifts[4 - level]),
                   entry);
             hit = level;
@@ -368,7 +419,7 @@ static void walk_pwc(Sim *s, uint64_t va, unsigned top, unsigned last)
     for (unsigned level = last + 1; level <= 4 && (!hit || level < hit);
          level++) {
         if (array_of(s, PWC, 4 - level)->ways) {
-            put(s, PWC, 4 - level, va, pwc_shifts[4 - level]);
+            put(s, PWC, 4 - level, va, pwc_shifts[4 - level], 4 - level);
         }
     }
     if (hit) {
@@ -681,10 +732,15 @@ Sim *sim_new(const SimGeometry *geometry, uint64_t seed, Guest *guest)
     s->lines = g_hash_table_new(NULL, NULL);
     s->accessed = g_hash_table_new(NULL, NULL);
     for (unsigned row = 0; row <= PWC; row++) {
+        s->found[row] = g_hash_table_new(hash_key, NULL);
         for (unsigned a = 0; a < (row == PWC ? SIM_PWCS : SIM_ARRAYS); a++) {
             const SimArray *array = array_of(s, row, a);
 
             s->entries[row][a] = g_new0(Entry, array->sets * array->ways + 1);
+            s->sets[row][a] = g_new0(Set, array->sets + 1);
+            for (unsigned i = 0; i < array->sets; i++) {
+                s->sets[row][a][i].ways = s->entries[row][a] + i * array->ways;
+            }
             s->random[row][a] = seed + SIM_ARRAYS * row + a;
         }
     }
@@ -700,7 +756,9 @@ void sim_free(Sim *s)
     for (unsigned row = 0; row <= PWC; row++) {
         for (unsigned a = 0; a < SIM_ARRAYS; a++) {
             g_free(s->entries[row][a]);
+            g_free(s->sets[row][a]);
         }
+        g_hash_table_destroy(s->found[row]);
     }
     g_hash_table_destroy(s->lines);
     g_hash_table_destroy(s->accessed);

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A second implementation of docs/specs/hwtlb.rst: entries in plain arrays,
- * looked at one by one, page tables read where the guest's RAM has them.  It
+ * A second implementation of docs/specs/hwtlb.rst: lists of entries, found by
+ * GLib's hash tables, page tables read where the guest's RAM has them.  It
  * shares the numbers of the counters with the model (hw/tlb), and no code.  It
  * sees each access of a command, those of the guest's own program too.
  */
@@ -53,9 +53,10 @@ typedef struct Sim {
     uint64_t counters[HWTLB_C__MAX];
     /* The rest is the simulation's own. */
     struct SimEntry *entries[SIM_LEVELS + 1][SIM_ARRAYS];
+    struct SimSet *sets[SIM_LEVELS + 1][SIM_ARRAYS];
+    GHashTable *found[SIM_LEVELS + 1];  /* entries by address and size */
     uint64_t random[SIM_LEVELS + 1][SIM_ARRAYS];
     unsigned held[SIM_LEVELS][SIM_SIZES];
-    uint64_t clock;
     GHashTable *lines, *accessed;
 } Sim;
 
