@@ -31,6 +31,7 @@ typedef enum Tables {
 /* What else a row needs. */
 #define WITH_PWC        1       /* one entry of each kind */
 #define LEVELS_5        2
+#define VERIFIED        4
 
 /*
  * A walk of all four levels; page tables' lines are known by then, and unless
@@ -63,7 +64,7 @@ typedef enum Tables {
  * The TLBs: fifo; L1 holds two entries of up to 64 KB, the STLB four, beside
  * those of 2 MB and 1 GB.  Steps: Load, Store, Fetch or Invalidate page N;
  * C: write CR3; P: toggle CR4.PGE; M: mark the group, or make page 0
- * writable; R: reset.
+ * writable; O: give page N another frame; R: reset.
  */
 static const struct {
     const char *counter;
@@ -216,6 +217,9 @@ static const struct {
       LOAD_WALKED CHECKED FILLED_4K },
     { "contig-raced", IN_ROM, 0, "L0 I0", "L0",
       LOAD_WALKED CHECKED FILLED_4K },
+
+    /* A hit, of a translation that the tables have no longer. */
+    { "stale-use", PLAIN, VERIFIED, "L0 O0", "L0", "" },
 };
 
 /* Those that are not moved here, and why. */
@@ -230,7 +234,6 @@ static const struct {
     { "l1i-flush-svm", "x64k-nested-test" },
     { "stlb-flush-svm", "x64k-nested-test" },
     { "svm-bypass", "x64k-nested-test" },
-    { "stale-use", "nobody compares yet: it is 0" },
 };
 
 /*
@@ -356,8 +359,8 @@ static void start(Row *r, unsigned with)
     close(g_file_open_tmp("x64k-geometry-XXXXXX", &path, &err));
     g_assert_no_error(err);
     g_assert_true(g_file_set_contents(path, json, -1, NULL));
-    cpu = g_strdup_printf(",x64k-contig=on,x64k-leaf=on,hwtlb-config=%s",
-                          path);
+    cpu = g_strdup_printf(",x64k-contig=on,x64k-leaf=on,hwtlb-config=%s%s",
+                          path, with & VERIFIED ? ",hwtlb-verify=on" : "");
     r->guest = guest_start(cpu, CR4_P64 | CR4_PGE |
                            (with & LEVELS_5 ? CR4_LA57 : 0));
     unlink(path);
@@ -429,6 +432,10 @@ static void steps(Row *r, const char *text)
             break;
         case 'M':
             mark(r);
+            break;
+        case 'O':
+            guest_map_4k(r->guest, va, TEST_PA + 100 * PAGE,
+                         PTE_RW | PTE_A | PTE_D);
             break;
         case 'R':
             reset(r->guest);

@@ -306,24 +306,30 @@ static void test_bypass(const void *properties)
 /*
  * VMRUN and #VMEXIT flush: what the TLBs held, the guest's own translations
  * and that of a page, and what the SVM guest does is not looked up.  Then its
- * host needs its own translations again.
+ * host needs its own translations again: RAM to write its log, ROM to fetch,
+ * which the table of operations finds in the STLB.  Nothing else moves.
  */
 static void test_counts(void)
 {
     Nested n = start(",svm=on,npt=on,x64k-contig=on,x64k-leaf=on,"
                      "hwtlb=skylake");
     uint64_t before[HWTLB_C__MAX], after[HWTLB_C__MAX], value;
-    const struct {
-        HWTLBCounter counter;
-        uint64_t moves;
-    } expected[] = {
-        { HWTLB_C_L1D_FLUSH_SVM, 3 },
-        { HWTLB_C_L1I_FLUSH_SVM, 1 },
-        { HWTLB_C_STLB_FLUSH_SVM, 3 },
-        { HWTLB_C_L1I_FILL_1G, 1 },
-        { HWTLB_C_L1D_FILL_1G, 2 },
-        { HWTLB_C_STLB_FILL_1G, 2 },
-        { HWTLB_C_WALK_COMPLETED, 2 },
+    const uint64_t expected[HWTLB_C__MAX] = {
+        [HWTLB_C_L1D_FLUSH_SVM] = 3,
+        [HWTLB_C_L1I_FLUSH_SVM] = 1,
+        [HWTLB_C_STLB_FLUSH_SVM] = 3,
+        [HWTLB_C_L1I_MISS] = 1,
+        [HWTLB_C_L1I_FILL_1G] = 1,
+        [HWTLB_C_STLB_FETCH_MISS] = 1,
+        [HWTLB_C_L1D_STORE_MISS] = 1,
+        [HWTLB_C_STLB_STORE_MISS] = 1,
+        [HWTLB_C_L1D_LOAD_MISS] = 1,
+        [HWTLB_C_L1D_FILL_1G] = 2,
+        [HWTLB_C_STLB_FILL_1G] = 2,
+        [HWTLB_C_WALK_COMPLETED] = 2,
+        [HWTLB_C_WALK_READ_PML4] = 2,
+        [HWTLB_C_WALK_READ_PDPT] = 2,
+        [HWTLB_C_PWC_MISS] = 2,
     };
 
     vmcb_set(&n, 0x5f8, SMALL_VA, 8);           /* RAX */
@@ -331,18 +337,15 @@ static void test_counts(void)
     guest_counters(n.guest, 0, before);
     g_assert_cmphex(nested_read(&n, SMALL_VA, &value), ==, EXIT_VMMCALL);
     guest_counters(n.guest, 0, after);
-    for (unsigned i = 0; i < ARRAY_SIZE(expected); i++) {
-        HWTLBCounter counter = expected[i].counter;
-
-        g_test_message("%s", guest_counter_names[counter]);
-        g_assert_cmpuint(after[counter] - before[counter], ==,
-                         expected[i].moves);
+    for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
+        if (i != HWTLB_C_SVM_BYPASS) {
+            g_test_message("%s", guest_counter_names[i]);
+            g_assert_cmpuint(after[i] - before[i], ==, expected[i]);
+        }
     }
     /* The page with its code, and the one that it reads, at least. */
     g_assert_cmpuint(after[HWTLB_C_SVM_BYPASS] - before[HWTLB_C_SVM_BYPASS],
                      >=, 2);
-    g_assert_cmpuint(after[HWTLB_C_L1D_FILL_4K], ==,
-                     before[HWTLB_C_L1D_FILL_4K]);
     guest_stop(n.guest);
 }
 
