@@ -5,6 +5,7 @@
  *
  * A guest makes each pattern of accesses, on working sets of 1/2, 1, 2 and 8
  * times the reach of each level, with its memory mapped in each of the modes.
+ * Reach is counted twice: by entries of 4 KB and by entries of 64 KB.
  * Every counter of the model must be equal to what x64k-sim.c counts, which
  * sees each access and shares no code with the model; and where there is a
  * closed form, to that.
@@ -16,6 +17,8 @@
 #include "qemu/host-utils.h"
 #include "libqos/libqos-pc.h"
 #include "libqos/pci-pc.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
 #include "x64k-sim.h"
 
 /*
@@ -63,16 +66,10 @@ static const Mode modes[] = {
 
 enum { M_4K, M_EMULATED, M_COALESCED, M_CONTIG, M_NATIVE, M_MIXED };
 
-/* Modes are a gigabyte apart, which no level's index of sets can tell. */
-static uint64_t base_of(unsigned mode)
-{
-    return TEST_VA + mode * GiB;
-}
-
 static uint64_t va_of(unsigned mode, unsigned page)
 {
-    return base_of(mode) + page * PAGE + (modes[mode].layout == FAR_APART ?
-                                          page / 2 * (130 * GiB + PAGE_2M) : 0);
+    return TEST_VA + page * PAGE + (modes[mode].layout == FAR_APART ?
+                                    page / 2 * (130 * GiB + PAGE_2M) : 0);
 }
 
 static SimSize coalesced_size(unsigned pages)
@@ -127,10 +124,22 @@ static const Geometry geometries[] = {
         { { 1, 64, SIM_ALL } }, { { 1, 64, SIM_ALL } },
         { { 128, 16, SIM_ALL, SIM_LRU, true } },
       }, { LRU(32), LRU(32), LRU(64) }, 4 } },
+    { "zen4", true, false, { {
+        { { 1, 72, SIM_ALL } }, { { 1, 64, SIM_ALL } },
+        { { 128, 24, SIM_ALL, SIM_LRU, true } },
+      }, { LRU(32), LRU(32), LRU(64) }, 4 } },
+    { "zen5", true, false, { {
+        { { 1, 96, SIM_ALL } }, { { 1, 64, SIM_ALL } },
+        { { 256, 16, SIM_ALL, SIM_LRU, true } },
+      }, { LRU(32), LRU(32), LRU(64) }, 4 } },
     { "neoverse-n1", true, false, { {
         { { 1, 48, SIM_ALL } }, { { 1, 48, SIM_ALL } },
         { { 256, 5, SIM_ALL, SIM_LRU } },
       }, { { 0 }, LRU(8), LRU(32) }, 4 } },
+    { "ideal", true, false, { {
+        { { 1, 4096, SIM_ALL } }, { { 1, 4096, SIM_ALL } },
+        { { 1, 32768, SIM_ALL, SIM_LRU } },
+      }, { LRU(512), LRU(512), LRU(4096) }, 16 } },
 };
 
 static unsigned entries_of(const Geometry *g, SimLevel level)
@@ -145,6 +154,7 @@ static unsigned entries_of(const Geometry *g, SimLevel level)
 typedef struct Run {
     const Geometry *geometry;
     Guest *guest;
+    uint64_t first_table;       /* free for page tables of a case */
     Sim *sim;                   /* NULL: nobody wants to know */
     QPCIBus *bus;
     QPCIDevice *pci;
@@ -193,6 +203,7 @@ static Run *run_new(const Geometry *geometry, bool coalesces, bool la57,
     if (path) {
         unlink(path);
     }
+    run->first_table = run->guest->next_table;
     run->sim = simulate ? sim_new(&sim, SEED, run->guest) : NULL;
     run->bus = qpci_new_pc(run->guest->qts, NULL);
     run->pci = qpci_device_find(run->bus, QPCI_DEVFN(4, 0));
@@ -224,10 +235,16 @@ static bool is_scattered(Layout layout, unsigned page)
            (layout == MIXED && page % 1024 < 512 && page / 16 % 2);
 }
 
-/* Neighbours change places, so that no two are consecutive. */
+/*
+ * Neighbours change places, so that no two are consecutive.  Large working
+ * sets have the same frames again and again.
+ */
+#define FRAMES          32768u
+
 static uint64_t frame_of(Layout layout, unsigned page)
 {
-    return TEST_PA + (is_scattered(layout, page) ? page ^ 1 : page) * PAGE;
+    return TEST_PA + (is_scattered(layout, page) ? page ^ 1 : page) % FRAMES *
+                     PAGE;
 }
 
 static bool is_absent(Layout layout, unsigned page)
@@ -288,22 +305,37 @@ static void map_page(Guest *guest, Layout layout, uint64_t va, unsigned page,
     }
 }
 
-/* Bytes of the last level of page tables for @pages side by side. */
-static uint64_t table_bytes(Guest *guest, uint64_t base, unsigned pages)
+/* Takes back the page tables of all modes: those of one may be large. */
+static void unmap_all(Run *run)
+{
+    Guest *guest = run->guest;
+    const uint64_t pml4 = guest->cr3 + (guest->la57 ? PAGE : 0);
+
+    /* The first entry is the guest's own. */
+    memset(guest_word(guest, pml4 + 8), 0, PAGE - 8);
+    guest->next_table = run->first_table;
+}
+
+/* Bytes of the last level of page tables for @pages, by whole groups. */
+static uint64_t table_bytes(Guest *guest, unsigned pages)
 {
     const uint64_t address = UINT64_C(0x000ffffffffff000);
-    uint64_t table = guest->cr3, bytes = 0;
+    uint64_t bytes = 0;
 
-    for (unsigned level = guest->la57 ? 5 : 4; level > 2; level--) {
-        table = *guest_word(guest, table + 8 * (base >> (9 * level + 3) &
-                                                511)) & address;
-    }
-    for (unsigned i = 0; i < DIV_ROUND_UP(pages, 512); i++) {
-        uint64_t pde = *guest_word(guest, table + 8 * i);
-        bool leaf_table = pde & PTE_P64;
+    pages = ROUND_UP(pages, 16);
+    for (unsigned page = 0; page < pages; page += 512) {
+        const uint64_t va = TEST_VA + page * PAGE;
+        uint64_t table = guest->cr3, pde;
+        bool leaf_table;
 
+        for (unsigned level = guest->la57 ? 5 : 4; level > 2; level--) {
+            table = *guest_word(guest, table + 8 * (va >> (9 * level + 3) &
+                                                    511)) & address;
+        }
+        pde = *guest_word(guest, table + 8 * (va >> 21 & 511));
+        leaf_table = pde & PTE_P64;
         for (unsigned k = 0; !(pde & PTE_PS) && k < (leaf_table ? 32 : 512) &&
-             i * 512 + k * (leaf_table ? 16 : 1) < pages; k++) {
+             page + k * (leaf_table ? 16 : 1) < pages; k++) {
             uint64_t at = pde & (leaf_table ? address | 0xf00 : address);
 
             bytes += *guest_word(guest, at + 8 * k) & PTE_P ? 8 : 0;
@@ -316,12 +348,21 @@ static uint64_t table_bytes(Guest *guest, uint64_t base, unsigned pages)
  * Patterns
  */
 
+/* A working set: all its pages are touched, or one in each 64 KB. */
+typedef struct WorkingSet {
+    unsigned items, step;       /* @step pages for each item */
+} WorkingSet;
+
+static unsigned pages_of(WorkingSet set)
+{
+    return set.items * set.step;
+}
+
 typedef struct Script {
     Run *run;
-    unsigned mode, pages;
-    size_t n;
-    unsigned page[GUEST_MAX_COMMANDS];
-    GuestCommand commands[GUEST_MAX_COMMANDS];
+    unsigned mode;
+    WorkingSet set;
+    GArray *pages, *commands;   /* of each command, its page; GuestCommand */
 } Script;
 
 /* In each page: code and data that tell its number; a pointer; a target. */
@@ -329,36 +370,55 @@ typedef struct Script {
 #define POINTER         0x100
 #define TARGET          0x200
 
-static void add(Script *s, GuestOp op, unsigned page, unsigned offset)
+/* Which page of its 64 KB is touched differs. */
+static unsigned page_of(const Script *s, unsigned item)
 {
-    g_assert_cmpuint(s->n, <, GUEST_MAX_COMMANDS);
-    s->page[s->n] = page;
-    s->commands[s->n++] =
-        (GuestCommand) { op, 0, va_of(s->mode, page) + offset };
+    return item * s->set.step + item % s->set.step;
+}
+
+static GuestCommand *add_page(Script *s, GuestOp op, unsigned page,
+                              unsigned offset)
+{
+    const GuestCommand command = { op, 0, va_of(s->mode, page) + offset };
+
+    g_array_append_val(s->pages, page);
+    g_array_append_val(s->commands, command);
+    return &g_array_index(s->commands, GuestCommand, s->commands->len - 1);
+}
+
+static GuestCommand *add(Script *s, GuestOp op, unsigned item, unsigned offset)
+{
+    return add_page(s, op, page_of(s, item), offset);
+}
+
+static void in_order(Script *s, GuestOp op, unsigned offset)
+{
+    for (unsigned item = 0; item < s->set.items; item++) {
+        add(s, op, item, offset);
+    }
 }
 
 static void sequential(Script *s, int unused)
 {
-    for (unsigned i = 0; i < 2 * s->pages; i++) {
-        add(s, OP_LOAD, i % s->pages, TAG);
-    }
+    in_order(s, OP_LOAD, TAG);
+    in_order(s, OP_LOAD, TAG);
 }
 
 /* Every @stride pages, then the same a page later. */
 static void strided(Script *s, int stride)
 {
     for (unsigned start = 0; start < stride; start++) {
-        for (unsigned page = start; page < s->pages; page += stride) {
-            add(s, OP_LOAD, page, TAG);
+        for (unsigned item = start; item < s->set.items; item += stride) {
+            add(s, OP_LOAD, item, TAG);
         }
     }
 }
 
 static unsigned *permutation(Script *s)
 {
-    unsigned *order = g_new(unsigned, s->pages);
+    unsigned *order = g_new(unsigned, s->set.items);
 
-    for (unsigned i = 0; i < s->pages; i++) {
+    for (unsigned i = 0; i < s->set.items; i++) {
         unsigned j = g_rand_int_range(s->run->rand, 0, i + 1);
 
         order[i] = order[j];
@@ -372,7 +432,7 @@ static void shuffled(Script *s, int op)
     for (unsigned pass = 0; pass < 2; pass++) {
         g_autofree unsigned *order = permutation(s);
 
-        for (unsigned i = 0; i < s->pages; i++) {
+        for (unsigned i = 0; i < s->set.items; i++) {
             add(s, op, order[i], TAG);
         }
     }
@@ -383,31 +443,32 @@ static void chased(Script *s, int unused)
 {
     g_autofree unsigned *order = permutation(s);
     const Layout layout = modes[s->mode].layout;
+    const unsigned n = s->set.items;
 
-    for (unsigned i = 0; i < s->pages; i++) {
-        uint64_t next = va_of(s->mode, order[(i + 1) % s->pages]);
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t next = va_of(s->mode, page_of(s, order[(i + 1) % n]));
 
-        *guest_word(s->run->guest, frame_of(layout, order[i]) + POINTER) =
-            next + POINTER;
+        *guest_word(s->run->guest, frame_of(layout, page_of(s, order[i])) +
+                    POINTER) = next + POINTER;
     }
-    add(s, OP_CHASE, order[0], POINTER);
-    s->commands[s->n - 1].immediate = s->pages * 5 / 2;
+    add(s, OP_CHASE, order[0], POINTER)->immediate = n * 5 / 2;
 }
 
 /* Sixteen pages in turn; one access of eight is to any. */
 static void hot_and_cold(Script *s, int unused)
 {
-    for (unsigned i = 0; i < 2 * s->pages; i++) {
-        add(s, OP_LOAD, i % 8 ? i % MIN(16, s->pages) :
-            g_rand_int_range(s->run->rand, 0, s->pages), TAG);
+    const unsigned n = s->set.items;
+
+    for (unsigned i = 0; i < 2 * n; i++) {
+        add(s, OP_LOAD, i % 8 ? i % MIN(16, n) :
+            g_rand_int_range(s->run->rand, 0, n), TAG);
     }
 }
 
 static void code(Script *s, int unused)
 {
-    for (unsigned i = 0; i < 2 * s->pages; i++) {
-        add(s, OP_FETCH, i % s->pages, TAG);
-    }
+    in_order(s, OP_FETCH, TAG);
+    in_order(s, OP_FETCH, TAG);
 }
 
 /* Code and data in the same pages: each may find what the other has filled. */
@@ -415,7 +476,7 @@ static void code_and_data(Script *s, int unused)
 {
     g_autofree unsigned *order = permutation(s);
 
-    for (unsigned i = 0; i < s->pages; i++) {
+    for (unsigned i = 0; i < s->set.items; i++) {
         add(s, OP_FETCH, order[i], TAG);
         add(s, OP_LOAD, order[i / 2], TAG);
     }
@@ -424,33 +485,24 @@ static void code_and_data(Script *s, int unused)
 /* Loads, then stores: dirty assists or walks; then stores that need none. */
 static void stored_after_loads(Script *s, int unused)
 {
-    for (unsigned i = 0; i < 3 * s->pages; i++) {
-        if (i < s->pages) {
-            add(s, OP_LOAD, i, TAG);
-        } else {
-            add(s, OP_STORE, i % s->pages, TARGET);
-        }
-    }
+    in_order(s, OP_LOAD, TAG);
+    in_order(s, OP_STORE, TARGET);
+    in_order(s, OP_STORE, TARGET);
 }
 
 static void stored_first(Script *s, int unused)
 {
-    for (unsigned i = 0; i < s->pages; i++) {
-        add(s, OP_STORE, i, TARGET);
-    }
+    in_order(s, OP_STORE, TARGET);
 }
 
 /* Of each 64 KB, one page is invalidated, another one each time. */
 static void invalidated(Script *s, int unused)
 {
-    sequential(s, 0);
-    s->n = s->pages;
-    for (unsigned unit = 0; unit < s->pages / 16; unit++) {
-        add(s, OP_INVLPG, unit * 16 + unit % 16, 8 * unit);
+    in_order(s, OP_LOAD, TAG);
+    for (unsigned unit = 0; unit < pages_of(s->set) / 16; unit++) {
+        add_page(s, OP_INVLPG, unit * 16 + unit % 16, 8 * unit % PAGE);
     }
-    for (unsigned i = 0; i < s->pages; i++) {
-        add(s, OP_LOAD, i, TAG);
-    }
+    in_order(s, OP_LOAD, TAG);
 }
 
 static const struct {
@@ -461,20 +513,23 @@ static const struct {
     unsigned max_accesses;      /* for a page; 0: one command for all */
     bool some;                  /* not all pages are touched */
     bool slight;                /* one geometry is enough */
+    bool thin;                  /* also with one page touched in each 64 KB */
+    bool any_size;              /* also with more commands than fit a script */
 } patterns[] = {
-    { "sequential",   sequential,         0,        PTE_A, 2 },
+    { "sequential",   sequential,         0,        PTE_A, 2, .thin = true,
+      .any_size = true },
     { "stride-16k",   strided,            4,        PTE_A, 1, .slight = true },
     { "stride-64k",   strided,            16,       PTE_A, 1, .slight = true },
     { "stride-256k",  strided,            64,       PTE_A, 1, .slight = true },
     { "stride-1m",    strided,            256,      PTE_A, 1 },
-    { "random",       shuffled,           OP_LOAD,  PTE_A, 2 },
+    { "random",       shuffled,           OP_LOAD,  PTE_A, 2, .thin = true },
     { "chase",        chased,             0,        PTE_A, 0, .slight = true },
     { "hot-cold",     hot_and_cold,       0,        PTE_A, 2, true },
-    { "code",         code,               0,        PTE_A, 2 },
+    { "code",         code,               0,        PTE_A, 2, .thin = true },
     { "code-random",  shuffled,           OP_FETCH, PTE_A, 2, .slight = true },
     { "code-data",    code_and_data,      0,        PTE_A, 2, .slight = true },
     { "load-store",   stored_after_loads, 0,        PTE_A, 3 },
-    { "first-touch",  stored_first,       0,        0,     1 },
+    { "first-touch",  stored_first,       0,        0,     1, .thin = true },
     { "first-read",   sequential,         0,        0,     2, .slight = true },
     { "invlpg",       invalidated,        0,        PTE_A, 3 },
 };
@@ -504,83 +559,98 @@ static void tell_device(Run *run, unsigned reg, uint32_t value)
 }
 
 /* Each access reached its page; only what is not there has faulted. */
-static void check_log(const Script *s)
+static void check_log(const Script *s, size_t first, size_t n)
 {
     const Layout layout = modes[s->mode].layout;
     const GuestLog *log = guest_log(s->run->guest, 0);
 
-    for (size_t i = 0; i < s->n; i++) {
-        unsigned page = s->page[i];
+    for (size_t i = 0; i < n; i++) {
+        unsigned page = g_array_index(s->pages, unsigned, first + i);
+        GuestOp op = g_array_index(s->commands, GuestCommand, first + i).op;
         uint64_t frame = frame_of(layout, page);
 
         if (layout == SPOILT && page / 16 % 7 == 3 &&
             page % 16 == page / 16 % 16) {
             frame += 16 * PAGE;
         }
-        if (is_absent(layout, page) && s->commands[i].op != OP_INVLPG) {
+        if (is_absent(layout, page) && op != OP_INVLPG) {
             g_assert_cmphex(log[i].vector, ==, 14);
             continue;
         }
         g_assert_cmphex(log[i].vector, ==, NO_FAULT);
-        if (s->commands[i].op == OP_LOAD) {
+        if (op == OP_LOAD) {
             g_assert_cmphex(log[i].value, ==, guest_tag(frame));
-        } else if (s->commands[i].op == OP_FETCH) {
+        } else if (op == OP_FETCH) {
             g_assert_cmphex(log[i].value, ==, frame / PAGE);
         }
     }
 }
 
-static void run_case(Run *run, unsigned pattern, unsigned mode,
-                     unsigned pages)
+static void run_case(Run *run, unsigned pattern, unsigned mode, WorkingSet set)
 {
     const GuestCommand flush = { OP_CR3, 0, run->guest->cr3 };
-    g_autofree Script *s = g_new(Script, 1);
+    /* A group is mapped as a whole. */
+    const unsigned pages = ROUND_UP(pages_of(set), 16);
+    Script s = { run, mode, set };
 
-    s->n = 0;
-    s->run = run;
-    s->mode = mode;
-    s->pages = pages;
+    unmap_all(run);
     for (unsigned page = 0; page < pages; page++) {
         map_page(run->guest, modes[mode].layout, va_of(mode, page), page,
                  patterns[pattern].flags | PTE_RW);
     }
-    patterns[pattern].make(s, patterns[pattern].argument);
+    s.pages = g_array_new(false, false, sizeof(unsigned));
+    s.commands = g_array_new(false, false, sizeof(GuestCommand));
+    patterns[pattern].make(&s, patterns[pattern].argument);
 
     obey(run, &flush, 1);
     tell_device(run, REG_COMMAND, RESET);
     if (run->sim) {
         sim_reset_counters(run->sim);
     }
-    obey(run, s->commands, s->n);
+    for (size_t done = 0, n; done < s.commands->len; done += n) {
+        n = MIN(s.commands->len - done, GUEST_MAX_COMMANDS);
+        obey(run, &g_array_index(s.commands, GuestCommand, done), n);
+        check_log(&s, done, n);
+    }
     tell_device(run, REG_LATCH, 1);
     qpci_memread(run->pci, run->bar, WIN_LATCHED, run->results[mode],
                  sizeof(run->results[mode]));
-    check_log(s);
+    g_array_free(s.pages, true);
+    g_array_free(s.commands, true);
 }
 
 /*
  * What is expected
  */
 
-static void fail(const Run *run, const char *pattern, const char *mode,
-                 unsigned pages, unsigned counter, uint64_t is,
+static const char *name_of(unsigned pattern, WorkingSet set)
+{
+    static char name[64];
+
+    snprintf(name, sizeof(name), "%s%s", patterns[pattern].name,
+             set.step == 1 ? "" : "-by-64k");
+    return name;
+}
+
+static void fail(const Run *run, unsigned pattern, const char *mode,
+                 WorkingSet set, unsigned counter, uint64_t is,
                  uint64_t expected, const char *by)
 {
     g_test_message("%s, %s, %u pages: %s is %" PRIu64 ", but %" PRIu64
-                   " by %s", pattern, mode, pages,
+                   " by %s", name_of(pattern, set), mode, pages_of(set),
                    guest_counter_names[counter], is, expected, by);
     g_test_fail();
 }
 
 static void check_simulation(const Run *run, unsigned pattern, unsigned mode,
-                             unsigned pages)
+                             WorkingSet set)
 {
     for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
         uint64_t is = run->results[mode][i], expected = run->sim->counters[i];
 
         if (is != expected) {
-            fail(run, patterns[pattern].name, modes[mode].name, pages, i, is,
-                 expected, "simulation");
+            fail(run, pattern, modes[mode].name, set, i, is, expected,
+                 "simulation");
         }
     }
 }
@@ -600,13 +670,20 @@ static uint64_t fills_of_passes(const Run *run, SimLevel level, SimSize size,
     return units <= array->sets * array->ways ? units : 2 * units;
 }
 
-static void check_closed_form(const Run *run, unsigned mode, unsigned pages)
+static void check_closed_form(const Run *run, unsigned pattern, unsigned mode,
+                              WorkingSet set)
 {
+    const unsigned pages = pages_of(set);
     const Mode *m = &modes[mode];
     const unsigned together = m->coalesces ? run->sim->geometry.coalesce
                                            : m->pages;
     const SimSize size = m->coalesces ? coalesced_size(together) : m->size;
-    const unsigned units = DIV_ROUND_UP(pages, together);
+    const unsigned units = DIV_ROUND_UP(pages, MAX(together, set.step));
+    /* Who looks at 16 PTEs reads two lines, also for one access. */
+    const bool both_lines = m->further || (m->coalesces && together == 16);
+    const unsigned lines = !m->line_pages ? 0 :
+                           both_lines ? 2 * DIV_ROUND_UP(pages, 16) :
+                           DIV_ROUND_UP(pages, MAX(m->line_pages, set.step));
     const unsigned pdes = DIV_ROUND_UP(pages, 512);
     const uint64_t l1d = fills_of_passes(run, SIM_L1D, size, units);
     const uint64_t stlb = fills_of_passes(run, SIM_STLB, size, units);
@@ -624,32 +701,30 @@ static void check_closed_form(const Run *run, unsigned mode, unsigned pages)
         { HWTLB_C_CONTIG_WELL_FORMED, m->layout == GROUPS ? stlb : 0 },
         /* Lines of the last level, of PDEs, and one of each level above. */
         { HWTLB_C_WALK_LINES,
-          (m->line_pages ? DIV_ROUND_UP(pages, m->line_pages) : 0) +
-          DIV_ROUND_UP(pdes, 8) + (run->guest->la57 ? 3 : 2) },
+          lines + DIV_ROUND_UP(pdes, 8) + (run->guest->la57 ? 3 : 2) },
     };
 
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
         uint64_t is = run->results[mode][table[i].counter];
 
         if (is != table[i].expected) {
-            fail(run, "sequential", m->name, pages, table[i].counter, is,
+            fail(run, pattern, m->name, set, table[i].counter, is,
                  table[i].expected, "closed form");
         }
     }
-    g_assert_cmpuint(table_bytes(run->guest, base_of(mode), pages), ==,
+    g_assert_cmpuint(table_bytes(run->guest, pages), ==,
                      (uint64_t)DIV_ROUND_UP(pages, 16) * m->bytes);
 }
 
 /* Emulated saves no fill, nor anything else: page faults are not the TLB's. */
-static void check_emulated(const Run *run, unsigned pattern, unsigned pages)
+static void check_emulated(const Run *run, unsigned pattern, WorkingSet set)
 {
     for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
         uint64_t is = run->results[M_EMULATED][i];
         uint64_t expected = run->results[M_4K][i];
 
         if (is != expected) {
-            fail(run, patterns[pattern].name, "emulated", pages, i, is,
-                 expected, "4k");
+            fail(run, pattern, "emulated", set, i, is, expected, "4k");
         }
     }
 }
@@ -658,8 +733,9 @@ static void check_emulated(const Run *run, unsigned pattern, unsigned pages)
  * Contig and native have the same entries and so the same fills; what differs
  * is how much of page tables is read.
  */
-static void check_contig(const Run *run, unsigned pattern, unsigned pages)
+static void check_contig(const Run *run, unsigned pattern, WorkingSet set)
 {
+    const unsigned pages = pages_of(set);
     const uint64_t *contig = run->results[M_CONTIG];
     const uint64_t *native = run->results[M_NATIVE];
     uint64_t walks = contig[HWTLB_C_WALK_COMPLETED] +
@@ -695,8 +771,7 @@ static void check_contig(const Run *run, unsigned pattern, unsigned pages)
             break;
         }
         if (is != expected) {
-            fail(run, patterns[pattern].name, "contig", pages, i, is,
-                 expected, "native");
+            fail(run, pattern, "contig", set, i, is, expected, "native");
         }
     }
 }
@@ -727,24 +802,30 @@ static bool is_fifo_or_lru(const SimGeometry *g)
  * The matrix
  */
 
-/* 1/2, 1, 2 and 8 times the reach of each level, by pages and by 64 KB. */
-static unsigned working_sets(const Geometry *g, unsigned *sets)
+/*
+ * 1/2, 1, 2 and 8 times the reach of each level, by pages and by 64 KB.  With
+ * the small geometries all pages are touched in either case; otherwise, as
+ * entries of 64 KB may reach gigabytes, one page in each 64 KB.
+ */
+static unsigned working_sets(const Geometry *g, WorkingSet *sets)
 {
     static const unsigned halves[] = { 1, 2, 4, 16 };
     unsigned n = 0;
 
-    for (unsigned unit = 1; unit <= (g->preset ? 1 : 16); unit *= 16) {
+    for (unsigned unit = 1; unit <= 16; unit *= 16) {
         for (unsigned level = SIM_L1D; level <= SIM_STLB; level++) {
             for (unsigned h = 0; h < ARRAY_SIZE(halves); h++) {
-                unsigned pages = entries_of(g, level) * halves[h] / 2 * unit;
+                unsigned units = entries_of(g, level) * halves[h] / 2;
+                WorkingSet set = g->preset ? (WorkingSet) { units, unit }
+                                           : (WorkingSet) { units * unit, 1 };
                 bool known = false;
 
-                pages = ROUND_UP(pages, 16);
                 for (unsigned i = 0; i < n; i++) {
-                    known |= sets[i] == pages;
+                    known |= sets[i].items == set.items &&
+                             sets[i].step == set.step;
                 }
                 if (!known) {
-                    sets[n++] = pages;
+                    sets[n++] = set;
                 }
             }
         }
@@ -752,37 +833,44 @@ static unsigned working_sets(const Geometry *g, unsigned *sets)
     return n;
 }
 
-static void tag_frames(Run *run, const unsigned *sets, unsigned n)
+static void tag_frames(Run *run, const WorkingSet *sets, unsigned n)
 {
     unsigned most = 512;
 
     for (unsigned i = 0; i < n; i++) {
-        most = MAX(most, sets[i]);
+        most = MAX(most, pages_of(sets[i]));
     }
     /* Also for a frame that a spoilt PTE has instead. */
-    guest_tag_frames(run->guest, TEST_PA, (most + 16) * PAGE, TAG);
+    guest_tag_frames(run->guest, TEST_PA,
+                     (ROUND_UP(MIN(most, FRAMES), 16) + 16) * PAGE, TAG);
 }
 
 static bool fits(const Run *run, unsigned pattern, unsigned mode,
-                 unsigned pages)
+                 WorkingSet set)
 {
     if (patterns[pattern].slight && run->sim &&
         (run->geometry != &geometries[0] || run->guest->la57)) {
         return false;
     }
-    /* Each two of these pages have page tables of their own. */
-    if (modes[mode].layout == FAR_APART && pages > 512) {
+    if (set.step > 1 && !patterns[pattern].thin) {
         return false;
     }
-    /* A chase cannot go on after a fault. */
-    return pages * patterns[pattern].max_accesses < GUEST_MAX_COMMANDS &&
-           (modes[mode].layout != SPOILT || patterns[pattern].max_accesses);
+    /* Each two of these pages have page tables of their own. */
+    if (modes[mode].layout == FAR_APART && pages_of(set) > 512) {
+        return false;
+    }
+    /* A chase cannot go on after a fault, nor with two pointers in one. */
+    if (!patterns[pattern].max_accesses) {
+        return modes[mode].layout != SPOILT && pages_of(set) <= FRAMES;
+    }
+    return set.items * patterns[pattern].max_accesses < GUEST_MAX_COMMANDS ||
+           patterns[pattern].any_size;
 }
 
 /* What is done with each case, and with all modes of a pattern. */
 typedef struct Visitor {
-    void (*each)(Run *run, unsigned pattern, unsigned mode, unsigned pages);
-    void (*all)(Run *run, unsigned pattern, unsigned pages);
+    void (*each)(Run *run, unsigned pattern, unsigned mode, WorkingSet set);
+    void (*all)(Run *run, unsigned pattern, WorkingSet set);
 } Visitor;
 
 /* One guest at a time, as one that waits for work is busy, too. */
@@ -790,7 +878,8 @@ static void for_each_case(const Geometry *g, bool coalesces, bool la57,
                           bool simulate, const Visitor *visitor)
 {
     Run *run = run_new(g, coalesces, la57, simulate);
-    unsigned sets[64], n = working_sets(g, sets);
+    WorkingSet sets[64];
+    const unsigned n = working_sets(g, sets);
     uint64_t values[HWTLB_C__MAX];
     unsigned last = 0;
 
@@ -822,23 +911,23 @@ static void for_each_case(const Geometry *g, bool coalesces, bool la57,
     run_free(run);
 }
 
-static void check_case(Run *run, unsigned p, unsigned m, unsigned pages)
+static void check_case(Run *run, unsigned p, unsigned m, WorkingSet set)
 {
     const Geometry *g = run->geometry;
 
-    check_simulation(run, p, m, pages);
+    check_simulation(run, p, m, set);
     if (p == 0 && g->apart && is_fifo_or_lru(&g->sim) &&
         modes[m].line_pages + modes[m].pages) {
-        check_closed_form(run, m, pages);
+        check_closed_form(run, p, m, set);
     }
 }
 
-static void check_modes(Run *run, unsigned p, unsigned pages)
+static void check_modes(Run *run, unsigned p, WorkingSet set)
 {
     /* What the generator gives goes on from case to case. */
     if (!has_random(&run->geometry->sim)) {
-        check_emulated(run, p, pages);
-        check_contig(run, p, pages);
+        check_emulated(run, p, set);
+        check_contig(run, p, set);
     }
 }
 
@@ -860,11 +949,38 @@ static void test_5_level(const void *g)
     test_geometry(g, true);
 }
 
+/* Is each preset of the emulator in the matrix? */
+static void test_presets(void)
+{
+    QTestState *qts = qtest_init("-machine none -nodefaults");
+    QDict *answer = qtest_qmp(qts, "{ 'execute': 'query-hwtlb-presets' }");
+    const QListEntry *entry;
+    unsigned n = 0;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(answer, "return"), entry) {
+        const char *name = qdict_get_str(qobject_to(QDict, entry->value),
+                                         "name");
+        bool found = false;
+
+        for (unsigned i = 0; i < ARRAY_SIZE(geometries); i++) {
+            found |= geometries[i].preset &&
+                     g_str_equal(geometries[i].name, name);
+        }
+        if (!found) {
+            g_error("%s is not in the matrix", name);
+        }
+        n++;
+    }
+    g_assert_cmpuint(n, >, 0);
+    qobject_unref(answer);
+    qtest_quit(qts);
+}
+
 /*
  * For people
  */
 
-static void print_case(Run *run, unsigned p, unsigned m, unsigned pages)
+static void print_case(Run *run, unsigned p, unsigned m, WorkingSet set)
 {
     const char *between = "";
 
@@ -873,8 +989,8 @@ static void print_case(Run *run, unsigned p, unsigned m, unsigned pages)
     }
     printf("{ \"pattern\": \"%s\", \"pages\": %u, \"mode\": \"%s\", "
            "\"table_bytes\": %" PRIu64 ", \"counters\": {",
-           patterns[p].name, pages, modes[m].name,
-           table_bytes(run->guest, base_of(m), pages));
+           name_of(p, set), pages_of(set), modes[m].name,
+           table_bytes(run->guest, pages_of(set)));
     for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
         printf("%s \"%s\": %" PRIu64, between, guest_counter_names[i],
                run->results[m][i]);
@@ -909,6 +1025,7 @@ int main(int argc, char **argv)
     if (argc == 3 && g_str_equal(argv[1], "--json")) {
         return print_matrix(argv[2]);
     }
+    qtest_add_func("modes/presets", test_presets);
     for (unsigned i = 0; i < ARRAY_SIZE(geometries); i++) {
         const Geometry *g = &geometries[i];
         g_autofree char *four = g_strdup_printf("modes/%s/4-level", g->name);
@@ -916,7 +1033,7 @@ int main(int argc, char **argv)
 
         qtest_add_data_func(four, g, test_4_level);
         /* What holds a translation does not know how it was found. */
-        if (i < 2) {
+        if (!g->preset) {
             qtest_add_data_func(five, g, test_5_level);
         }
     }

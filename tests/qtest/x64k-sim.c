@@ -184,20 +184,25 @@ static guint hash_key(gconstpointer key)
     return k >> 12 ^ k >> 39 ^ k << 20;
 }
 
+static void lose(Sim *s, unsigned row, Set *set, Entry *entry)
+{
+    g_hash_table_remove(s->found[row],
+                        key_of(entry->va, entry->shift, entry->size));
+    take_out(set, entry);
+    entry->valid = false;
+    entry->referenced = false;
+}
+
 static void drop(Sim *s, unsigned row, unsigned a, Entry *entry)
 {
     Set *set = set_of(s, row, a, entry->va >> entry->shift);
     unsigned way = entry - set->ways;
 
-    g_hash_table_remove(s->found[row],
-                        key_of(entry->va, entry->shift, entry->size));
-    take_out(set, entry);
+    lose(s, row, set, entry);
     set->first_free = MIN(set->first_free, way);
-    entry->valid = false;
-    entry->referenced = false;
 }
 
-/* Puts an entry for @va, of @shift bits, into its set.  @size of a PWC is @a. */
+/* Puts an entry for @va, of @shift bits, into its set; a PWC's @size is @a. */
 static Entry *put(Sim *s, unsigned row, unsigned a, uint64_t va,
                   unsigned shift, unsigned size)
 {
@@ -208,7 +213,7 @@ static Entry *put(Sim *s, unsigned row, unsigned a, uint64_t va,
         if (row != PWC) {
             count_evict(s, row, entry->size);
         }
-        drop(s, row, a, entry);
+        lose(s, row, set, entry);
     }
     entry->valid = true;
     entry->shift = shift;
@@ -238,7 +243,8 @@ static unsigned array_for(const Sim *s, unsigned level, SimSize size)
 /* The entry for @va, if there is one; a look-up touches it. */
 static Entry *find(Sim *s, unsigned level, uint64_t va, bool look_up)
 {
-    for (unsigned size = 0; size < SIM_SIZES; size++) {
+    /* Most accesses are the guest's own, through entries of 1 GB. */
+    for (int size = SIM_SIZES - 1; size >= 0; size--) {
         Entry *entry = NULL;
 
         if (s->held[level][size]) {
@@ -382,22 +388,21 @@ static void invalidate(Sim *s, uint64_t va, Cause cause)
 
 static uint64_t read_pte(Sim *s, uint64_t pa)
 {
-    return *guest_word(s->guest, pa) |
-           GPOINTER_TO_SIZE(g_hash_table_lookup(s->accessed,
-                                                GSIZE_TO_POINTER(pa)));
+    return *guest_word(s->guest, pa) | s->flags[pa / 8];
 }
 
-static void set_flags(Sim *s, uint64_t pa, uint64_t flags)
+static void set_flags(Sim *s, uint64_t pa, uint8_t flags)
 {
-    gpointer key = GSIZE_TO_POINTER(pa);
-    uint64_t have = GPOINTER_TO_SIZE(g_hash_table_lookup(s->accessed, key));
-
-    g_hash_table_insert(s->accessed, key, GSIZE_TO_POINTER(have | flags));
+    if (!s->flags[pa / 8]) {
+        g_array_append_val(s->flagged, pa);
+    }
+    s->flags[pa / 8] |= flags;
 }
 
 static void count_line(Sim *s, uint64_t pa)
 {
-    if (g_hash_table_add(s->lines, GSIZE_TO_POINTER(pa / 64 + 1))) {
+    if (!s->lines[pa / 64]) {
+        s->lines[pa / 64] = true;
         s->counters[HWTLB_C_WALK_LINES]++;
     }
 }
@@ -493,7 +498,7 @@ static Leaf make_leaf(Sim *s, uint64_t pa, unsigned level, bool leaf_table,
                       Access access)
 {
     const uint64_t pte = read_pte(s, pa);
-    const uint64_t set = access == STORE ? PTE_A | PTE_D : PTE_A;
+    const uint8_t set = access == STORE ? PTE_A | PTE_D : PTE_A;
     const bool marked = level == 1 && !leaf_table && (pte & PTE_P64) &&
                         (s->guest->cr4 & CR4_P64);
     Leaf leaf = {
@@ -703,24 +708,22 @@ void sim_run(Sim *s, const GuestCommand *commands, size_t n)
     one_command(s, &(GuestCommand) { OP_END });
 }
 
-static void check_flags(gpointer key, gpointer value, gpointer guest)
-{
-    uint64_t pte = *guest_word(guest, GPOINTER_TO_SIZE(key));
-
-    g_assert_cmphex(pte & GPOINTER_TO_SIZE(value), ==,
-                    GPOINTER_TO_SIZE(value));
-}
-
 void sim_check_tables(Sim *s)
 {
-    g_hash_table_foreach(s->accessed, check_flags, s->guest);
-    g_hash_table_remove_all(s->accessed);
+    for (unsigned i = 0; i < s->flagged->len; i++) {
+        uint64_t pa = g_array_index(s->flagged, uint64_t, i);
+        uint8_t flags = s->flags[pa / 8];
+
+        g_assert_cmphex(*guest_word(s->guest, pa) & flags, ==, flags);
+        s->flags[pa / 8] = 0;
+    }
+    g_array_set_size(s->flagged, 0);
 }
 
 void sim_reset_counters(Sim *s)
 {
     memset(s->counters, 0, sizeof(s->counters));
-    g_hash_table_remove_all(s->lines);
+    memset(s->lines, 0, GUEST_RAM_SIZE / 64);
 }
 
 Sim *sim_new(const SimGeometry *geometry, uint64_t seed, Guest *guest)
@@ -729,8 +732,9 @@ Sim *sim_new(const SimGeometry *geometry, uint64_t seed, Guest *guest)
 
     s->geometry = *geometry;
     s->guest = guest;
-    s->lines = g_hash_table_new(NULL, NULL);
-    s->accessed = g_hash_table_new(NULL, NULL);
+    s->lines = g_new0(bool, GUEST_RAM_SIZE / 64);
+    s->flags = g_new0(uint8_t, GUEST_RAM_SIZE / 8);
+    s->flagged = g_array_new(false, false, sizeof(uint64_t));
     for (unsigned row = 0; row <= PWC; row++) {
         s->found[row] = g_hash_table_new(hash_key, NULL);
         for (unsigned a = 0; a < (row == PWC ? SIM_PWCS : SIM_ARRAYS); a++) {
@@ -760,8 +764,9 @@ void sim_free(Sim *s)
         }
         g_hash_table_destroy(s->found[row]);
     }
-    g_hash_table_destroy(s->lines);
-    g_hash_table_destroy(s->accessed);
+    g_free(s->lines);
+    g_free(s->flags);
+    g_array_free(s->flagged, true);
     g_free(s);
 }
 

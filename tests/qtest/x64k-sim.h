@@ -57,7 +57,10 @@ typedef struct Sim {
     GHashTable *found[SIM_LEVELS + 1];  /* entries by address and size */
     uint64_t random[SIM_LEVELS + 1][SIM_ARRAYS];
     unsigned held[SIM_LEVELS][SIM_SIZES];
-    GHashTable *lines, *accessed;
+    /* Of RAM: lines that a walk has read; A and D that were set, and where. */
+    bool *lines;
+    uint8_t *flags;
+    GArray *flagged;
 } Sim;
 
 /* A processor that @guest, which has made no access yet, runs on. */

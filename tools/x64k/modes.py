@@ -112,11 +112,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         description="Runs patterns of accesses in a guest of its own, on "
         "memory that is mapped by 4 KB pages, emulated, coalesced, "
         "contiguous, native and 2 MB pages, and prints what was counted, with "
-        "the ratio to 4k. build/modes gets all counts, as JSON, and plots.")
+        "the ratio to 4k. A pattern touches all pages of its working set, or, "
+        "as PATTERN-by-64k, one page in each 64 KB. build/modes gets all "
+        "counts, as JSON, and plots.")
     parser.add_argument("--tlb", default="skylake", metavar="GEOMETRY",
-                        help="skylake (default), golden-cove, zen3 or "
-                        "neoverse-n1; or fifo, lru, random, tree-plru or nru: "
-                        "small TLBs of that policy")
+                        help="a preset of `x64k tlb list` (default: skylake); "
+                        "or fifo, lru, random, tree-plru or nru: small TLBs "
+                        "of that policy")
     parser.add_argument("--pattern", metavar="P,...",
                         help="only these patterns")
     build.add_options(parser)
