@@ -67,7 +67,7 @@ class Rules:
                     text=True)
                 with self.subTest(path.name):
                     self.assertEqual(done.returncode, 0, done.stdout)
-                    self.assertNotIn("fuzz", done.stdout)
+                    self.assertNotIn(" with fuzz ", done.stdout)
 
     def test_refresh_gives_no_diff(self):
         state = trees.read_state(self.up.tree)
