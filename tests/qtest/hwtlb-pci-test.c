@@ -823,13 +823,25 @@ static void test_migrate(void)
     unlink(file);
 }
 
+/* A machine without a program, and with an empty firmware. */
+static QTestState *start_idle(const char *options)
+{
+    g_autofree char *rom = temporary_file();
+    QTestState *qts;
+
+    g_assert_cmpint(truncate(rom, 64 * KiB), ==, 0);
+    qts = qtest_initf("-machine pc -nodefaults -S -bios %s %s", rom, options);
+    unlink(rom);
+    return qts;
+}
+
 /*
  * Without a vCPU that has a model, as it may be for the fuzzer: there is
  * nothing to select, and nothing is counted; the rest is as ever.
  */
 static void test_no_vcpus(void)
 {
-    Guest guest = { qtest_init("-accel qtest -machine pc -nodefaults -smp 2 "
+    Guest guest = { start_idle("-accel qtest -smp 2 "
                                "-device hwtlb-pci,addr=04.0") };
     Device d = { &guest };
 
@@ -870,8 +882,7 @@ static void test_no_vcpus(void)
 /* Under qtest, with models: what is copied is copied at once, and is 0. */
 static void test_no_accesses(void)
 {
-    Guest guest = { qtest_init("-accel qtest -machine pc -nodefaults -smp 2 "
-                               "-cpu max" SKYLAKE " "
+    Guest guest = { start_idle("-accel qtest -smp 2 -cpu max" SKYLAKE " "
                                "-device hwtlb-pci,addr=04.0") };
     Device d = { &guest };
 
@@ -1058,8 +1069,7 @@ static void test_vcpu_plugged_running(void)
 /* One of two vCPUs has a model.  It comes before the device, and goes. */
 static void test_vcpu_without_model(void)
 {
-    Guest guest = { qtest_init("-accel tcg -machine pc -nodefaults -S "
-                               "-cpu max -smp 1 " SOCKETS(2)) };
+    Guest guest = { start_idle("-accel tcg -cpu max -smp 1 " SOCKETS(2)) };
     Device d = { &guest };
     QDict *error = qtest_qmp(guest.qts, "{ 'execute': 'device_add',"
                              "  'arguments': { 'driver': 'hwtlb-pci' } }");
