@@ -823,14 +823,21 @@ static void test_migrate(void)
     unlink(file);
 }
 
-/* A machine without a program, and with an empty firmware. */
-static QTestState *start_idle(const char *options)
+static char *empty_firmware(void)
 {
-    g_autofree char *rom = temporary_file();
-    QTestState *qts;
+    char *rom = temporary_file();
 
     g_assert_cmpint(truncate(rom, 64 * KiB), ==, 0);
-    qts = qtest_initf("-machine pc -nodefaults -S -bios %s %s", rom, options);
+    return rom;
+}
+
+/* A machine without a program. */
+static QTestState *start_idle(const char *options)
+{
+    g_autofree char *rom = empty_firmware();
+    QTestState *qts = qtest_initf("-machine pc -nodefaults -S -bios %s %s",
+                                  rom, options);
+
     unlink(rom);
     return qts;
 }
@@ -1239,10 +1246,13 @@ static void test_usage_errors(void)
         { "-cpu max -device hwtlb-pci", "no vCPU models a TLB" },
     };
 
+    g_autofree char *rom = empty_firmware();
+
     for (int i = 0; i < ARRAY_SIZE(cases); i++) {
         g_autofree char *command =
-            g_strdup_printf("%s -accel tcg -nodefaults -display none -S %s",
-                            getenv("QTEST_QEMU_BINARY"), cases[i].args);
+            g_strdup_printf("%s -accel tcg -nodefaults -display none -S "
+                            "-bios %s %s", getenv("QTEST_QEMU_BINARY"), rom,
+                            cases[i].args);
         g_autofree char *err = NULL;
         int status;
 
@@ -1253,6 +1263,7 @@ static void test_usage_errors(void)
             g_error("'%s' is not in: %s", cases[i].message, err);
         }
     }
+    unlink(rom);
 }
 
 int main(int argc, char **argv)
