@@ -275,8 +275,7 @@ static void test_counters_migrate(void)
     guest_wait_for(guest->qts, "query-migrate", "completed");
     guest_stop(guest);
 
-    guest = guest_start_with(BOTH ",hwtlb=skylake", CR4_P64, 1, options);
-    qtest_qmp_assert_success(guest->qts, "{ 'execute': 'stop' }");
+    guest = guest_create(BOTH ",hwtlb=skylake", CR4_P64, 1, options);
     guest_wait_for(guest->qts, "query-status", "paused");
     for (unsigned i = 0; i < N_KEPT; i++) {
         g_assert_cmpuint(guest_counter(guest, kept[i]), ==, before[i]);
