@@ -401,7 +401,8 @@ static uint64_t entered(void)
 
 static uint64_t faults(void)
 {
-    return *reg64(FAULTS) - before[selected].faults;
+    /* A region that is open has less: what its program had when it began. */
+    return *reg32(COMMAND) ? 0 : *reg64(FAULTS) - before[selected].faults;
 }
 
 static uint32_t counters(void)
