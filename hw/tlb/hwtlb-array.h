@@ -223,14 +223,17 @@ static inline uint32_t hwtlb_array_touch(HWTLBArray *array, uint32_t slot)
     set = hwtlb_array_set_of(array, slot);
     mru = &array->mru[set];
     old = *mru;
-    if (old == slot) {
-        return HWTLB_NO_SLOT;
-    }
     *mru = slot;
     way = slot - set * array->config.ways;
     if (likely(array->order)) {
+        /* Mostly nobody can predict whether it is the same again. */
         hwtlb_order_to_end(array, set, way);
-    } else if (array->path) {
+        return old == slot ? HWTLB_NO_SLOT : old;
+    }
+    if (old == slot) {
+        return HWTLB_NO_SLOT;
+    }
+    if (array->path) {
         uint64_t *bits = &array->bits[set];
 
         *bits = (*bits & ~array->path[way].nodes) | array->path[way].values;

@@ -35,8 +35,12 @@ QEMU_BUILD_BUG_ON(PG_MODE_WP != CR0_WP_MASK);
 /* L0 tables of data that the model translates. */
 #define DATA_IDXMAP     ((1u << MMU_PHYS_IDX) - 1)
 
+/* Of each L0 table, pages whose place another has taken, by part of index. */
+#define SPARES          256
+
 typedef struct X86HwtlbL0 {
     CPUState *cs;
+    TLBSpare spares[NB_MMU_MODES][SPARES];
     TLBRam ram;                 /* where most pages are */
     bool observe_every;
     bool verify;
@@ -247,6 +251,12 @@ void set_page(CPUX86State *env, X86HwtlbL0 *l0, const HWTLBEntry *entry,
               vaddr addr, vaddr va, MMUAccessType type, int l0_idx, int prot,
               vaddr size)
 {
+    const uintptr_t index = (addr >> TARGET_PAGE_BITS) &
+        (l0->cs->neg.tlb.f[l0_idx].mask >> CPU_TLB_ENTRY_BITS);
+
+    tlb_keep(l0->cs, &l0->spares[l0_idx][index % SPARES],
+             &l0->cs->neg.tlb.f[l0_idx].table[index],
+             &l0->cs->neg.tlb.d[l0_idx].fulltlb[index]);
     /* A data access must not hide a fetch from the iTLB, nor the reverse. */
     prot = type == MMU_INST_FETCH ? PAGE_EXEC : prot & ~PAGE_EXEC;
     tlb_replace_page(l0->cs, &l0->ram, addr,
@@ -271,14 +281,16 @@ void *refill(CPUState *cs, vaddr addr, MMUAccessType type, int l0_idx,
 {
     const vaddr page = addr & TARGET_PAGE_MASK;
     CPUTLBEntry *te = &cs->neg.tlb.f[l0_idx].table[index];
-    const CPUTLBEntryFull *full = &cs->neg.tlb.d[l0_idx].fulltlb[index];
+    CPUTLBEntryFull *full = &cs->neg.tlb.d[l0_idx].fulltlb[index];
     CPUX86State *env = cpu_env(cs);
     HWTLB *tlb = env->hwtlb;
     X86HwtlbL0 *l0 = tlb->drop_opaque;
+    TLBSpare *spare = &l0->spares[l0_idx][index % SPARES];
+    enum { PARKED, SPARE, NEW } how = NEW;
     uint64_t comparator;
     HWTLBProbe probe;
     HWTLBEntry *entry;
-    int prot;
+    int prot = 0;
 
     probe = hwtlb_probe(tlb, (HWTLBAccess)type, page);
     entry = probe.l1.entry ? probe.l1.entry : probe.stlb.entry;
@@ -289,17 +301,15 @@ void *refill(CPUState *cs, vaddr addr, MMUAccessType type, int l0_idx,
      * What is parked was set while paging was as it is now, and with the
      * rights that the entry has: all that changes these flushes L0.
      */
-    if (likely(tlb_is_parked(te, full, page, entry->leaf.serial) &&
-               (type != MMU_DATA_STORE || (full->prot & PAGE_WRITE)))) {
+    if (likely(tlb_is_parked(te, full, page, entry->leaf.serial))) {
         __builtin_prefetch((void *)(addr + te->addend));
-        entry = hwtlb_hit(tlb, (HWTLBAccess)type, page, probe, drop_hit);
-        hwtlb_note(entry, page, l0_idx);
-        if (likely(!l0->flushed)) {
-            return tlb_unpark(te, full, page, type) ?
-                   (void *)(addr + te->addend) : NULL;
-        }
-        prot = x86_leaf_prot(env, l0_idx & ~MMU_FETCH_IDX, &entry->leaf);
-    } else {
+        how = type == MMU_DATA_STORE && !(full->prot & PAGE_WRITE) ? NEW
+                                                                   : PARKED;
+    } else if (tlb_is_spare(cs, spare, page, entry->leaf.serial)) {
+        how = type == MMU_DATA_STORE && !(spare->full.prot & PAGE_WRITE) ?
+              NEW : SPARE;
+    }
+    if (unlikely(how == NEW)) {
         if (unlikely(!x86_hwtlb_translates(env, l0_idx) ||
                      (is_mmu_index_32(l0_idx & ~MMU_FETCH_IDX) &&
                       addr > UINT32_MAX))) {
@@ -309,14 +319,22 @@ void *refill(CPUState *cs, vaddr addr, MMUAccessType type, int l0_idx,
         if (unlikely(!(prot & (1 << type)))) {
             return NULL;
         }
-        entry = hwtlb_hit(tlb, (HWTLBAccess)type, page, probe, drop_hit);
-        hwtlb_note(entry, page, l0_idx);
     }
-    set_page(env, l0, entry, addr, addr, type, l0_idx, prot, TARGET_PAGE_SIZE);
+    entry = hwtlb_hit(tlb, (HWTLBAccess)type, page, probe, drop_hit);
+    hwtlb_note(entry, page, l0_idx);
     if (unlikely(l0->flushed)) {
+        /* The tables are others; the usual way finds the page in L1. */
         l0->flushed = false;
         return NULL;
     }
+    if (how == SPARE) {
+        tlb_swap(cs, spare, te, full);
+    }
+    if (likely(how != NEW)) {
+        return tlb_unpark(te, full, page, type) ?
+               (void *)(addr + te->addend) : NULL;
+    }
+    set_page(env, l0, entry, addr, addr, type, l0_idx, prot, TARGET_PAGE_SIZE);
     comparator = type == MMU_DATA_LOAD ? te->addr_read :
                  type == MMU_DATA_STORE ? te->addr_write : te->addr_code;
     return comparator == page ? (void *)(addr + te->addend) : NULL;
