@@ -44,6 +44,9 @@ void x86_hwtlb_add_notifier(Notifier *notifier);
  */
 void x86_hwtlb_reset_counters(CPUState *cs);
 
+/* Whoever watches is told of each miss from now on, or no more. */
+void x86_hwtlb_watch(HWTLB *tlb, bool watched);
+
 /* HWTLBDropFn: drops from L0 what an L1 entry has given to it. */
 void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry);
 

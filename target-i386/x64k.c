@@ -29,6 +29,9 @@ static const char *const group_names[] = {
 bool x64k_cpuid(const X86CPU *cpu, uint32_t index, uint32_t *eax,
                 uint32_t *ebx, uint32_t *ecx, uint32_t *edx)
 {
+    if (x64k_pmu_cpuid(&cpu->env, index, eax, ebx, ecx, edx)) {
+        return true;
+    }
     if (!cpu->x64k_contig && !cpu->x64k_leaf) {
         return false;
     }
@@ -84,11 +87,19 @@ bool x64k_cpu_realize(X86CPU *cpu, Error **errp)
         error_setg(errp, "x64k-contig and x64k-leaf need a 64-bit CPU model");
         return false;
     }
-    return x86_hwtlb_realize(cpu, errp);
+    if (!x86_hwtlb_realize(cpu, errp)) {
+        return false;
+    }
+    if (!x64k_pmu_realize(cpu, errp)) {
+        x86_hwtlb_unrealize(cpu);
+        return false;
+    }
+    return true;
 }
 
 void x64k_cpu_unrealize(X86CPU *cpu)
 {
+    x64k_pmu_unrealize(cpu);
     x86_hwtlb_unrealize(cpu);
     g_clear_pointer(&cpu->x64k_reported_groups, g_hash_table_destroy);
 }
@@ -239,11 +250,19 @@ void x64k_flush(CPUX86State *env, bool keep_global, HWTLBCause cause)
     if (env->hwtlb) {
         hwtlb_flush(env->hwtlb, keep_global, cause);
     }
+    if (env->pmu && cause != HWTLB_RESET) {
+        x64k_pmu_flushed(env->pmu);
+    }
 }
 
 void x64k_flush_modelled(CPUX86State *env, HWTLBCause cause)
 {
     if (env->hwtlb) {
         x64k_flush(env, false, cause);
+    }
+    if (env->pmu && cause == HWTLB_SVM) {
+        x64k_pmu_update_cpl(env);
+    } else if (env->pmu) {
+        x64k_pmu_restart(env->pmu);
     }
 }

@@ -12,6 +12,7 @@
 #include "cpu.h"
 #include "migration/vmstate.h"
 #include "hw/tlb/hwtlb.h"
+#include "target/i386/x64k-pmu.h"
 #include "target/i386/x64k-pte.h"
 
 #define X64K_CPUID_SIGNATURE    0x40006400

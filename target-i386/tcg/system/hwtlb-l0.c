@@ -25,6 +25,7 @@
 #include "exec/translation-block.h"
 #include "hw/tlb/hwtlb-inline.h"
 #include "target/i386/hwtlb-cpu.h"
+#include "target/i386/x64k-pmu.h"
 #include "target/i386/tcg/system/x64k-mmu.h"
 
 QEMU_BUILD_BUG_ON((int)HWTLB_LOAD != (int)MMU_DATA_LOAD ||
@@ -44,6 +45,7 @@ typedef struct X86HwtlbL0 {
     TLBRam ram;                 /* where most pages are */
     bool observe_every;
     bool verify;
+    bool watched;               /* by performance counters */
     GHashTable *stale;          /* pages whose stale use was reported */
     bool in_block;              /* a block's data access is filling the model */
     bool code_lost;             /* L1 has lost what L0 still has, ... */
@@ -51,12 +53,22 @@ typedef struct X86HwtlbL0 {
     bool flushed;               /* whole tables, and their size may differ */
 } X86HwtlbL0;
 
+static CPUTLBRefillFn refill_watched;
+
 /* Lets hits in the model refill L0 quickly, if that may be so now. */
 static void refill_allow(X86HwtlbL0 *l0)
 {
     l0->cs->neg.tlb.c.refill =
-        l0->observe_every || l0->verify || l0->code_lost ? NULL
-                                                         : x86_hwtlb_refill;
+        l0->observe_every || l0->verify || l0->code_lost ? NULL :
+        l0->watched ? refill_watched : x86_hwtlb_refill;
+}
+
+void x86_hwtlb_watch(HWTLB *tlb, bool watched)
+{
+    X86HwtlbL0 *l0 = hwtlb_opaque(tlb);
+
+    l0->watched = watched;
+    refill_allow(l0);
 }
 
 HWTLB *x86_hwtlb_new(X86CPU *cpu, const HWTLBConfig *config)
@@ -234,6 +246,9 @@ static HWTLBEntry *walk(CPUX86State *env, X86HwtlbL0 *l0,
         x86_hwtlb_invalidate(env, va, HWTLB_FAULT);
         return NULL;
     }
+    if (env->pmu && (!entry || entry->leaf.class != found.class)) {
+        x64k_pmu_walked(env->pmu, type, found.class);
+    }
     entry = entry ? hwtlb_update(tlb, (HWTLBAccess)type, va, &found)
                   : hwtlb_fill(tlb, (HWTLBAccess)type, va, &found);
     if (unlikely(l0->code_lost) && l0->in_block) {
@@ -353,6 +368,27 @@ void *x86_hwtlb_refill(CPUState *cs, vaddr addr, MMUAccessType type,
     }
 }
 
+/* Performance counters, if there are any, learn of a look-up. */
+static void tell_pmu(CPUX86State *env, X86HwtlbL0 *l0, MMUAccessType type)
+{
+    if (env->pmu && l0->observe_every) {
+        x64k_pmu_looked_up(env->pmu, type);
+    }
+    if (l0->watched) {
+        x64k_pmu_missed(env->pmu);
+    }
+}
+
+/* x86_hwtlb_refill(), and performance counters are told of it. */
+static void *refill_watched(CPUState *cs, vaddr addr, MMUAccessType type,
+                            int mmu_idx, uintptr_t index)
+{
+    void *host = x86_hwtlb_refill(cs, addr, type, mmu_idx, index);
+
+    x64k_pmu_missed(cpu_env(cs)->pmu);
+    return host;
+}
+
 bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
                     int l0_idx, TranslateFault *err, uintptr_t ra)
 {
@@ -391,8 +427,12 @@ bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
         entry = walk(env, l0, entry ? &entry->leaf : NULL, addr, va, type,
                      mmu_idx, &prot, err, ra);
         if (!entry) {
+            tell_pmu(env, l0, type);
             return false;
         }
+    }
+    if (unlikely(env->pmu)) {
+        tell_pmu(env, l0, type);
     }
     if (va == addr && (fetch || !(l0->observe_every || l0->verify))) {
         hwtlb_note(entry, va, l0_idx);
