@@ -23,6 +23,9 @@
 #define SCRIPT_AT(cpu)  (AREA(cpu) + 0x20)
 #define LOG_AT(cpu)     (AREA(cpu) + 0x28)
 #define STARTS(cpu)     (AREA(cpu) + 0x30)
+#define NMIS(cpu)       (AREA(cpu) + 0x38)
+#define NMI_MSR(cpu)    (AREA(cpu) + 0x40)
+#define NMI_VALUE(cpu)  (AREA(cpu) + 0x48)
 /* 2 MB of script, then 4 MB of log; of CPU 0 the rest are far away. */
 #define SCRIPT(cpu)     ((cpu) ? 0x8000000 + (cpu) * 0x800000 : 0x100000)
 #define LOG(cpu)        (SCRIPT(cpu) + 0x200000)
@@ -180,6 +183,17 @@ bool guest_has_logged(Guest *guest, unsigned cpu, size_t command)
 bool guest_is_done(Guest *guest, unsigned cpu)
 {
     return qatomic_load_acquire((uint32_t *)guest_word(guest, DONE(cpu)));
+}
+
+uint64_t guest_nmis_at(unsigned cpu)
+{
+    return NMIS(cpu);
+}
+
+void guest_at_nmi(Guest *guest, unsigned cpu, uint32_t msr, uint64_t value)
+{
+    *guest_word(guest, NMI_VALUE(cpu)) = value;
+    *guest_word(guest, NMI_MSR(cpu)) = msr;
 }
 
 unsigned guest_starts(Guest *guest)

@@ -80,19 +80,22 @@
  * OP_PCI: the immediate is written to the PCI configuration register that is
  * selected, then the operand is loaded from.
  * OP_CHASE follows pointers, as many as the immediate says, and logs the last
- * one's value.
+ * one's value.  OP_RDMSR: the immediate is the MSR; OP_RDPMC: the operand is
+ * the counter; OP_SPIN: two instructions, as often as the operand says;
+ * OP_POKE writes the immediate to the 32 bits at the operand, OP_PEEK reads
+ * them.  NMIs are counted, and whoever gets one goes on.
  */
 typedef enum GuestOp {
     OP_END, OP_LOAD, OP_STORE, OP_CALL, OP_INVLPG, OP_CR3, OP_CR4, OP_CPUID,
     OP_FETCH, OP_CR0, OP_WRMSR, OP_WRPKRU, OP_XCHG, OP_AND, OP_OR, OP_VMRUN,
     OP_LEGACY, OP_PCI,
-    OP_CHASE,
+    OP_CHASE, OP_RDMSR, OP_RDPMC, OP_SPIN, OP_POKE, OP_PEEK,
 } GuestOp;
 
 /* May be added: first a load from @n GB above the operand, 1 to 15. */
 #define OP_FIRST(n)     ((n) << 12)
 
-/* May be added to OP_LOAD, OP_STORE and OP_FETCH. */
+/* May be added to OP_LOAD, OP_STORE and OP_FETCH, to OP_RDPMC and OP_SPIN. */
 #define OP_USER         (1u << 8)       /* in ring 3 */
 #define OP_AC           (1u << 9)       /* with EFLAGS.AC set */
 
@@ -155,6 +158,10 @@ bool guest_has_logged(Guest *guest, unsigned cpu, size_t command);
 const GuestLog *guest_log(Guest *guest, unsigned cpu);
 bool guest_is_done(Guest *guest, unsigned cpu);
 void guest_wait(Guest *guest, unsigned cpu);
+
+/* Where a CPU counts its NMIs; what the handler writes to which MSR, if any. */
+uint64_t guest_nmis_at(unsigned cpu);
+void guest_at_nmi(Guest *guest, unsigned cpu, uint32_t msr, uint64_t value);
 
 /* How often the guest has started: once, and after each reset. */
 unsigned guest_starts(Guest *guest);

@@ -24,6 +24,10 @@
 #define SCRIPT          0x20
 #define LOG             0x28
 #define STARTS          0x30
+#define NMIS            0x38
+/* What the handler of NMIs writes to an MSR, if that is not 0. */
+#define NMI_MSR         0x40
+#define NMI_VALUE       0x48
 #define TSS             0x100
 #define STACK           AREA_SIZE
 
@@ -156,6 +160,11 @@ operations:
         .long   op_legacy - operations
         .long   op_pci - operations
         .long   op_chase - operations
+        .long   op_rdmsr - operations
+        .long   op_rdpmc - operations
+        .long   op_spin - operations
+        .long   op_poke - operations
+        .long   op_peek - operations
 
 op_end:
         movl    $1, DONE(%r15)
@@ -278,6 +287,29 @@ op_chase:                               /* the immediate: how often */
         jnz     op_chase
         movq    %rbx, %rdx
         jmp     ok
+op_rdmsr:                               /* the immediate is the MSR */
+        movl    %r8d, %ecx
+        rdmsr
+        shlq    $32, %rdx
+        orq     %rax, %rdx
+        jmp     ok
+op_rdpmc:                               /* the operand: which */
+        movq    %rcx, %r12
+        movl    %ebx, %ecx
+        rdpmc
+        shlq    $32, %rdx
+        orq     %rax, %rdx
+        jmp     *%r12
+op_spin:                                /* two instructions, operand times */
+        decq    %rbx
+        jnz     op_spin
+        jmp     *%rcx
+op_poke:                                /* the immediate to 32 bits there */
+        movl    %r8d, (%rbx)
+        jmp     ok
+op_peek:
+        movl    (%rbx), %edx
+        jmp     ok
 op_cpuid:
         movl    %ebx, %eax
         xorl    %ecx, %ecx
@@ -304,6 +336,8 @@ logged:
 
         /* Entered with the vector, and an error code or 0, on the stack. */
 fault:
+        cmpl    $2, (%rsp)
+        je      nmi
         popq    %rax
         cmpl    $32, %eax
         je      ok
@@ -313,6 +347,25 @@ fault:
         movq    %rcx, 16(%rdi)
         movq    %rax, 0(%rdi)
         jmp     logged
+
+        /* Counted, and nothing else has happened. */
+nmi:
+        addq    $16, %rsp
+        pushq   %rax
+        pushq   %rcx
+        pushq   %rdx
+        incl    NMIS(%r15)
+        movl    NMI_MSR(%r15), %ecx
+        testl   %ecx, %ecx
+        jz      1f
+        movl    NMI_VALUE(%r15), %eax
+        movl    NMI_VALUE + 4(%r15), %edx
+        wrmsr
+1:
+        popq    %rdx
+        popq    %rcx
+        popq    %rax
+        iretq
 
         .altmacro
         .macro  stub vector, has_code
