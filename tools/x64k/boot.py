@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from x64k import build, guest, paths, ui
+from x64k import build, guest, paths, perf, ui
 
 EPILOG = """\
 modes: {modes}
@@ -31,6 +31,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
                         help=", ".join(guest.MODES))
     parser.add_argument("--cpus", metavar="N", type=guest.positive(int),
                         default=1, help="virtual CPUs (default %(default)s)")
+    parser.add_argument("--pmu", action="store_true",
+                        help="performance counters that show what the TLB "
+                        "model counts, and perf in the guest; without --tlb, "
+                        f"the model is {perf.TLB}")
+    parser.add_argument("--cpu", metavar="MODEL",
+                        help="CPU model (default: max; with --pmu, the "
+                        "processor that the TLB model is of)")
     guest.add_options(parser, tlb="off")
     build.add_options(parser)
     return parser
