@@ -21,7 +21,7 @@
 #include "cpu.h"
 #include "exec/cputlb.h"
 #include "exec/exec-all.h"
-#include "exec/tlb-park.h"
+#include "hw/tlb/tlb-park.h"
 #include "exec/translation-block.h"
 #include "hw/tlb/hwtlb-inline.h"
 #include "target/i386/hwtlb-cpu.h"
