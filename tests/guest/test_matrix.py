@@ -33,6 +33,7 @@ class Matrix(ExactTest):
             for array in config[level]["arrays"]:
                 if name in SHAPES:
                     array["sets"], array["ways"] = SHAPES[name][i]
+                    array["hash"] = "modulo"
                 array["policy"] = policy
                 if policy == "tree-plru":
                     array["ways"] = 1 << array["ways"].bit_length() - 1
