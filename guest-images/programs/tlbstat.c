@@ -39,6 +39,7 @@ typedef struct Options {
     int json;
     unsigned interval_ms;       /* 0: none */
     const char *region;         /* only this one */
+    const char *name;           /* of the region that the command is */
     const char *output, *arguments;
 } Options;
 
@@ -124,11 +125,12 @@ static void die(const char *what)
 
 static void usage(int status)
 {
-    fputs("usage: tlbstat [-j] [-I MS] [-p REGION] [-o FILE] [--] CMD [ARG...]\n"
-          "       tlbstat [-j] [-I MS] [-p REGION] [-o FILE] -a FILE\n"
+    fputs("usage: tlbstat [OPTION...] [--] CMD [ARG...]\n"
+          "       tlbstat [OPTION...] -a FILE\n"
           "  -j         JSON instead of a table\n"
           "  -I MS      also what was counted in every MS milliseconds\n"
           "  -p REGION  only what was counted in the region of this name\n"
+          "  -r NAME    CMD is the region NAME of the tlbstat around this one\n"
           "  -o FILE    report to FILE instead of standard error\n"
           "  -a FILE    take CMD and its arguments from FILE, each ended by NUL\n",
           status ? stderr : stdout);
@@ -202,12 +204,30 @@ static void remember(unsigned region)
     }
 }
 
+/* How many page faults there were, of all processes, as what is counted. */
+static uint64_t system_faults(void)
+{
+    FILE *f = fopen("/proc/vmstat", "re");
+    uint64_t value = 0;
+    char line[128];
+
+    while (f && fgets(line, sizeof(line), f) &&
+           sscanf(line, "pgfault %" SCNu64, &value) != 1) {
+    }
+    if (f) {
+        fclose(f);
+    }
+    return value;
+}
+
 /*
  * A command inside another tlbstat's command must leave alone what that one
  * counts: it takes another region, and subtracts what regions have already.
+ * A region of the same name it goes on with.
  */
 static void begin(void)
 {
+    const char *text = options.name ? options.name : "command";
     uint64_t name[NAME_LEN / 8] = { 0 };
     unsigned region, i;
 
@@ -217,21 +237,26 @@ static void begin(void)
     } else {
         for (own = REGIONS - 1; own > REGIONS / 2; own--) {
             *reg32(REGION) = own;
-            if (!*reg32(COMMAND)) {
+            if (!*reg32(COMMAND) &&
+                (!*reg64(ENTERED) || !strcmp(read_name(NAME), text))) {
                 break;
             }
         }
-        *reg32(COMMAND) = CLEAR;
+        if (own == REGIONS / 2) {
+            fputs("tlbstat: no region is left\n", stderr);
+            exit(125);
+        }
         wait_for_copies();
         for (region = 0; region < REGIONS; region++) {
             remember(region);
         }
     }
     *reg32(REGION) = own;
-    memcpy(name, "command", sizeof("command"));
+    strncpy((char *)name, text, NAME_LEN - 1);
     for (i = 0; i < NAME_LEN / 8; i++) {
         *reg64(NAME + 8 * i) = name[i];
     }
+    *reg64(FAULTS) -= system_faults();
     *reg64(REGION) = own | (uint64_t)BEGIN << 32;
 }
 
@@ -308,6 +333,7 @@ static void wait_for(pid_t pid, double start, const sigset_t *child, Result *r,
     }
     if (regs) {
         *reg64(REGION) = own | (uint64_t)END << 32;
+        *reg64(FAULTS) += system_faults();
     }
     r->wall = now() - start;
     if (last) {
@@ -536,7 +562,7 @@ int main(int argc, char **argv)
     Result r = { 0 };
     int opt;
 
-    while ((opt = getopt(argc, argv, "+jI:p:o:a:h")) != -1) {
+    while ((opt = getopt(argc, argv, "+jI:p:r:o:a:h")) != -1) {
         switch (opt) {
         case 'j':
             options.json = 1;
@@ -546,6 +572,14 @@ int main(int argc, char **argv)
             break;
         case 'p':
             options.region = optarg;
+            break;
+        case 'r':
+            options.name = optarg;
+            if (!*optarg || strlen(optarg) >= NAME_LEN) {
+                fprintf(stderr, "tlbstat: -r %s: must be 1 to %d characters\n",
+                        optarg, NAME_LEN - 1);
+                usage(2);
+            }
             break;
         case 'o':
             options.output = optarg;

@@ -22,6 +22,7 @@ VERBS = {
     "demo": "x64k.demo",
     "boot": "x64k.boot",
     "compare": "x64k.compare",
+    "workloads": "x64k.workloads",
     "modes": "x64k.modes",
     "tlb": "x64k.tlb",
     "bench": "x64k.bench",
