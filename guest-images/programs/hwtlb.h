@@ -6,18 +6,53 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 #define hwtlb_begin(region, name) hwtlb_mark(region, name)
 #define hwtlb_end(region) hwtlb_mark(region, NULL)
+static volatile unsigned long *hwtlb_map(const char *variable, unsigned long size)
+{
+    const char *path = getenv(variable);    /* tlbstat has mapped it so, too */
+    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    void *map = fd < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    return map == MAP_FAILED ? NULL : map;
+}
+/* The words of a region in tlbstat's notes: ns, peaks in KB, and when (ns) those were looked at. */
+static void hwtlb_note(volatile unsigned long *note, const char *name, long rss)
+{
+    static const char *const lines[] = { "PageTables:", "AnonPages:" };
+    struct timespec t;
+    char text[4096] = "", *line;
+    long now, fd, i;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    now = t.tv_sec * 1000000000 + t.tv_nsec;
+    note[0] += name ? -now : now;
+    note[1] = rss > (long)note[1] ? rss : (long)note[1];
+    if (name || now - (long)note[4] < 10000000)
+        return;
+    note[4] = now;
+    fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+        for (i = 0; i < 2; i++)
+            if ((line = strstr(text, lines[i])) && strtoul(line + 11, NULL, 10) > note[2 + i])
+                note[2 + i] = strtoul(line + 11, NULL, 10);
+    if (fd >= 0)
+        close(fd);
+}
 static void hwtlb_mark(unsigned long region, const char *name)
 {
     static volatile unsigned long *regs;    /* word 3: REGION, COMMAND; 4 to 7: NAME; 8: FAULTS */
+    static volatile unsigned long *notes;   /* 8 words for each region */
     unsigned long words[4] = { 0 };
     struct rusage u;
     flockfile(stderr);                      /* one thread at a time */
-    if (!regs && getenv("HWTLB"))           /* tlbstat has mapped it so, too */
-        regs = mmap(NULL, 0x4000, PROT_READ | PROT_WRITE, MAP_SHARED,
-                    open(getenv("HWTLB"), O_RDWR | O_CLOEXEC), 0);
-    if (regs && regs != MAP_FAILED) {
+    if (!regs && (regs = hwtlb_map("HWTLB", 0x4000)))
+        notes = hwtlb_map("HWTLB_NOTES", 0x1000);
+    if (regs) {
+        if (notes && name)
+            hwtlb_note(notes + 8 * region, name, 0);
         regs[3] = region | (name ? 0 : 2ul << 32);
         strncpy((char *)words, name ? name : "", sizeof(words) - 1);
         for (int i = 0; name && i < 4; i++)
@@ -25,6 +60,8 @@ static void hwtlb_mark(unsigned long region, const char *name)
         getrusage(RUSAGE_SELF, &u);
         regs[8] += (name ? -1 : 1) * (u.ru_minflt + u.ru_majflt);
         regs[3] = region | (name ? 1ul << 32 : 0);
+        if (notes && !name)
+            hwtlb_note(notes + 8 * region, name, u.ru_maxrss);
     }
     funlockfile(stderr);
 }

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -33,7 +34,16 @@ enum { BEGIN = 1, END = 2, CLEAR = 3, CLEAR_ALL = 4 };
 #define PCI_ID  0x12346464
 #define OUR_ID  UINT64_C(0x00000002424c5448)    /* version 2, "HTLB" */
 
+/*
+ * What the device has no registers for, 8 words for each region, which all
+ * programs under the outermost tlbstat share: hwtlb.h writes them, too.
+ */
+enum { NS, MAX_RSS, PAGE_TABLES, ANON, SAMPLED, FOLIOS, FALLBACKS, NOTES = 8 };
+
+#define FOLIO_STATS "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/stats/"
+
 static volatile uint64_t *regs;         /* the device, NULL if there is none */
+static volatile uint64_t (*notes)[NOTES];   /* NULL if there are none */
 
 typedef struct Options {
     int json;
@@ -50,7 +60,7 @@ static unsigned own;            /* the region that the command is */
 
 /* What the program's regions had before, inside another tlbstat's command. */
 static struct {
-    uint64_t entered, faults, *values;
+    uint64_t entered, faults, ns, folios, fallbacks, *values;
 } before[REGIONS];
 
 typedef struct Result {
@@ -108,6 +118,28 @@ static void open_device(void)
     if (fd >= 0) {
         close(fd);
     }
+}
+
+/* Those of the tlbstat around this one, or new ones. */
+static void open_notes(void)
+{
+    const char *shared = getenv("HWTLB_NOTES");
+    size_t size = sizeof(*notes) * REGIONS;
+    int fd = shared ? open(shared, O_RDWR | O_CLOEXEC) : -1;
+    char path[64];
+    void *map;
+
+    if (fd < 0) {
+        /* Stays open: the path is that of our descriptor. */
+        fd = memfd_create("hwtlb-notes", MFD_CLOEXEC);
+        if (fd < 0 || ftruncate(fd, size)) {
+            return;
+        }
+        snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
+        setenv("HWTLB_NOTES", path, 1);
+    }
+    map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    notes = map == MAP_FAILED ? NULL : map;
 }
 
 /* Other processors copy their counters when they come to it. */
@@ -193,6 +225,11 @@ static void remember(unsigned region)
     *reg32(REGION) = region;
     before[region].entered = *reg64(ENTERED);
     before[region].faults = *reg64(FAULTS);
+    if (notes) {
+        before[region].ns = notes[region][NS];
+        before[region].folios = notes[region][FOLIOS];
+        before[region].fallbacks = notes[region][FALLBACKS];
+    }
     if (before[region].entered) {
         before[region].values = calloc(n, sizeof(uint64_t));
         if (!before[region].values) {
@@ -204,20 +241,55 @@ static void remember(unsigned region)
     }
 }
 
-/* How many page faults there were, of all processes, as what is counted. */
-static uint64_t system_faults(void)
+/* The number after the word @name in the text file @path, 0 if there is none. */
+static uint64_t number_in(const char *path, const char *name)
 {
-    FILE *f = fopen("/proc/vmstat", "re");
+    size_t length = strlen(name);
     uint64_t value = 0;
     char line[128];
+    FILE *f = fopen(path, "re");
 
-    while (f && fgets(line, sizeof(line), f) &&
-           sscanf(line, "pgfault %" SCNu64, &value) != 1) {
+    while (f && fgets(line, sizeof(line), f)) {
+        if (!strncmp(line, name, length)) {
+            value = strtoull(line + length, NULL, 10);
+            break;
+        }
     }
     if (f) {
         fclose(f);
     }
     return value;
+}
+
+static void raise_to(volatile uint64_t *peak, uint64_t value)
+{
+    *peak = value > *peak ? value : *peak;
+}
+
+/* Memory of all processes, as what is counted is that of all. */
+static void sample(void)
+{
+    if (notes) {
+        raise_to(&notes[own][PAGE_TABLES],
+                 number_in("/proc/meminfo", "PageTables:"));
+        raise_to(&notes[own][ANON], number_in("/proc/meminfo", "AnonPages:"));
+    }
+}
+
+/*
+ * Adds what was there at the end (@sign 1) to, or subtracts what is there at
+ * the beginning (-1) from, the totals of our region.
+ */
+static void note(int sign)
+{
+    *reg64(FAULTS) += sign * number_in("/proc/vmstat", "pgfault ");
+    if (notes) {
+        notes[own][NS] += sign * (int64_t)(now() * 1e9);
+        notes[own][FOLIOS] += sign * number_in(FOLIO_STATS "anon_fault_alloc",
+                                               "");
+        notes[own][FALLBACKS] += sign *
+            number_in(FOLIO_STATS "anon_fault_fallback", "");
+    }
 }
 
 /*
@@ -256,7 +328,7 @@ static void begin(void)
     for (i = 0; i < NAME_LEN / 8; i++) {
         *reg64(NAME + 8 * i) = name[i];
     }
-    *reg64(FAULTS) -= system_faults();
+    note(-1);
     *reg64(REGION) = own | (uint64_t)BEGIN << 32;
 }
 
@@ -288,6 +360,42 @@ static void print_interval(double at, uint64_t *last)
     fputs(options.json ? "}}" : "\n", out);
 }
 
+/* Ends what is counted, once. */
+static void end(void)
+{
+    static int ended;
+
+    if (!ended && regs) {
+        *reg64(REGION) = own | (uint64_t)END << 32;
+        note(1);
+    }
+    if (!ended && options.name) {
+        sample();
+    }
+    ended = 1;
+}
+
+/*
+ * Under -r the command stops for us just before it gives its memory back: that
+ * is the end of its region, and nothing has to look at memory meanwhile.  (A
+ * process that did would empty the TLBs each time.)
+ */
+static void go_on(pid_t pid, int status)
+{
+    static int started;
+    int event = status >> 16, signal = event ? 0 : WSTOPSIG(status);
+
+    if (!started) {     /* it has just been executed */
+        ptrace(PTRACE_SETOPTIONS, pid, NULL,
+               PTRACE_O_TRACEEXIT | PTRACE_O_TRACEEXEC);
+        signal = 0;
+        started = 1;
+    } else if (event == PTRACE_EVENT_EXIT) {
+        end();
+    }
+    ptrace(PTRACE_CONT, pid, NULL, (long)signal);
+}
+
 /* Waits for @pid; while it runs, tells of each interval. */
 static void wait_for(pid_t pid, double start, const sigset_t *child, Result *r,
                      int *status)
@@ -311,6 +419,10 @@ static void wait_for(pid_t pid, double start, const sigset_t *child, Result *r,
     for (;;) {
         pid_t done = wait4(pid, status, last ? WNOHANG : 0, &r->usage);
 
+        if (done == pid && WIFSTOPPED(*status)) {
+            go_on(pid, *status);
+            continue;
+        }
         if (done == pid) {
             break;
         }
@@ -331,11 +443,11 @@ static void wait_for(pid_t pid, double start, const sigset_t *child, Result *r,
             }
         }
     }
-    if (regs) {
-        *reg64(REGION) = own | (uint64_t)END << 32;
-        *reg64(FAULTS) += system_faults();
-    }
+    end();
     r->wall = now() - start;
+    if (notes) {
+        raise_to(&notes[own][MAX_RSS], r->usage.ru_maxrss);
+    }
     if (last) {
         print_interval(r->wall, last);
         free(last);
@@ -357,8 +469,9 @@ static void run(char **argv, Result *r)
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, &before);
-    start = now();
     open_device();
+    open_notes();
+    start = now();
     if (regs) {
         begin();
     }
@@ -368,6 +481,9 @@ static void run(char **argv, Result *r)
     }
     if (pid == 0) {
         sigprocmask(SIG_SETMASK, &before, NULL);
+        if (options.name) {
+            ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        }
         execvp(argv[0], argv);
         error = errno;
         n = write(fds[1], &error, sizeof(error));
@@ -431,6 +547,12 @@ static uint64_t faults(void)
     return *reg32(COMMAND) ? 0 : *reg64(FAULTS) - before[selected].faults;
 }
 
+static double wall(void)
+{
+    return *reg32(COMMAND) || !notes ? 0 :
+           (notes[selected][NS] - before[selected].ns) / 1e9;
+}
+
 static uint32_t counters(void)
 {
     return regs ? *reg32(COUNTERS) : 0;
@@ -460,6 +582,42 @@ static int is_shown(unsigned region)
            (!options.region || !strcmp(read_name(NAME), options.region));
 }
 
+/* The highest peak of any region, or of one only. */
+static uint64_t peak(unsigned first, unsigned last, int of)
+{
+    uint64_t value = 0;
+
+    for (; notes && first <= last; first++) {
+        value = notes[first][of] > value ? notes[first][of] : value;
+    }
+    return value;
+}
+
+/* What of memory is known of the regions @first to @last. */
+static void json_memory(unsigned first, unsigned last)
+{
+    const struct {
+        const char *name;
+        int of;
+    } peaks[] = { { "page_table_kb", PAGE_TABLES }, { "anon_kb", ANON } };
+    unsigned i;
+
+    for (i = 0; i < sizeof(peaks) / sizeof(peaks[0]); i++) {
+        uint64_t value = peak(first, last, peaks[i].of);
+
+        if (value) {
+            fprintf(out, ",\"%s\":%" PRIu64, peaks[i].name, value);
+        }
+    }
+    /* Only tlbstat's own regions have these. */
+    if (regs && notes && (first == own || first > REGIONS / 2)) {
+        fprintf(out, ",\"folios_64k\":%" PRIu64 ",\"folio_64k_fallbacks\":%"
+                PRIu64, notes[first][FOLIOS] - before[first].folios,
+                notes[first][FALLBACKS] - before[first].fallbacks);
+    }
+    putc('}', out);
+}
+
 static void json(const Result *r)
 {
     const struct rusage *u = &r->usage;
@@ -467,9 +625,11 @@ static void json(const Result *r)
     unsigned region;
 
     fprintf(out, "%s\"status\":%d,\"signal\":%d,\"wall_s\":%.6f,\"guest\":{"
-            "\"page_faults\":%ld,\"major_faults\":%ld,\"max_rss_kb\":%ld},",
+            "\"page_faults\":%ld,\"major_faults\":%ld,\"max_rss_kb\":%ld",
             options.interval_ms ? "]," : "{", r->status, r->signal, r->wall,
             u->ru_minflt + u->ru_majflt, u->ru_majflt, u->ru_maxrss);
+    json_memory(own, own ? own : REGIONS - 1);
+    putc(',', out);
     if (regs) {
         select_region(own);
     }
@@ -484,8 +644,14 @@ static void json(const Result *r)
         }
         fprintf(out, "%s{\"name\":", comma);
         print_string(read_name(NAME));
-        fprintf(out, ",\"entered\":%" PRIu64 ",\"guest\":{\"page_faults\":%"
-                PRIu64 "},", entered(), faults());
+        fprintf(out, ",\"entered\":%" PRIu64 ",\"wall_s\":%.6f,\"guest\":{"
+                "\"page_faults\":%" PRIu64, entered(), wall(), faults());
+        if (peak(region, region, MAX_RSS)) {
+            fprintf(out, ",\"max_rss_kb\":%" PRIu64,
+                    peak(region, region, MAX_RSS));
+        }
+        json_memory(region, region);
+        putc(',', out);
         json_counters();
         putc('}', out);
         comma = ",";
@@ -523,8 +689,9 @@ static void table(const Result *r, const char *command)
     for (region = 0; regs && region < REGIONS; region++) {
         if (is_shown(region)) {
             fprintf(out, "\n region '%s', entered %" PRIu64 " time%s\n\n"
-                    "%16" PRIu64 "  page-faults\n", read_name(NAME),
-                    entered(), entered() == 1 ? "" : "s", faults());
+                    "%16.6f  seconds\n%16" PRIu64 "  page-faults\n",
+                    read_name(NAME), entered(), entered() == 1 ? "" : "s",
+                    wall(), faults());
             table_counters();
         }
     }
