@@ -46,7 +46,7 @@ static void hwtlb_mark(unsigned long region, const char *name)
     static volatile unsigned long *regs;    /* word 3: REGION, COMMAND; 4 to 7: NAME; 8: FAULTS */
     static volatile unsigned long *notes;   /* 8 words for each region */
     unsigned long words[4] = { 0 };
-    struct rusage u;
+    struct rusage u, children;
     flockfile(stderr);                      /* one thread at a time */
     if (!regs && (regs = hwtlb_map("HWTLB", 0x4000)))
         notes = hwtlb_map("HWTLB_NOTES", 0x1000);
@@ -58,7 +58,9 @@ static void hwtlb_mark(unsigned long region, const char *name)
         for (int i = 0; name && i < 4; i++)
             regs[4 + i] = words[i];
         getrusage(RUSAGE_SELF, &u);
-        regs[8] += (name ? -1 : 1) * (u.ru_minflt + u.ru_majflt);
+        getrusage(RUSAGE_CHILDREN, &children);
+        regs[8] += (name ? -1 : 1) * (u.ru_minflt + u.ru_majflt
+                                      + children.ru_minflt + children.ru_majflt);
         regs[3] = region | (name ? 1ul << 32 : 0);
         if (notes && !name)
             hwtlb_note(notes + 8 * region, name, u.ru_maxrss);
