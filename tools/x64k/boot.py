@@ -38,6 +38,10 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--cpu", metavar="MODEL",
                         help="CPU model (default: max; with --pmu, the "
                         "processor that the TLB model is of)")
+    parser.add_argument("--init", action="store_true",
+                        help="with --image and no CMD: start the image's own "
+                        "init (systemd in Debian's), not just a shell; "
+                        "`poweroff` ends it")
     guest.add_options(parser, tlb="off")
     build.add_options(parser)
     return parser
@@ -50,6 +54,9 @@ def to_stdout(data: bytes) -> None:
 
 def run(args: argparse.Namespace) -> int:
     machine = guest.machine_of(args, args.mode)
+    if args.init and args.rest:
+        raise ui.X64kError("--init runs no command; log in, or leave it out",
+                           2)
     build.ensure(args, "qemu", "guest")
     if not args.rest:
         return guest.shell(machine)

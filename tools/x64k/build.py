@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from x64k import host, meson, proc, sources, trees, ui, versions
+from x64k import debian, host, meson, proc, sources, trees, ui, versions
 from x64k.paths import BUILD, CACHE, LOGS, MESON, QEMU, ROOT, shown
 
 # What verbs ask for -> targets of meson.build.
@@ -23,6 +23,7 @@ GROUPS = {
     "qtest": ["qtest.stamp"],
     "upstream": ["upstream-qtest.stamp"],
     "guest": ["guest"],
+    "debian": ["debian"],
     "trees": ["qemu-src.stamp", "linux-src.stamp"],
     "unit": ["meson-test-prereq"],
 }
@@ -129,6 +130,8 @@ def ensure(args: argparse.Namespace, *groups: str) -> None:
     """Installs, fetches and builds what GROUPS need, and is not there."""
     if os.environ.get("X64K_BUILT"):
         return      # under `x64k test`, which has built everything
+    if getattr(args, "image", None) == "debian":
+        groups += ("debian",)
     host.ensure(getattr(args, "yes", False), groups)
     with lock():
         if not QEMU.exists() and set(groups) - {"unit"}:
@@ -147,6 +150,7 @@ def ensure(args: argparse.Namespace, *groups: str) -> None:
 def update() -> None:
     sources.update()
     sources.forget_debs()
+    debian.forget()
     for up in (trees.QEMU, trees.LINUX):
         if trees.named_source(up) is None:
             trees.ensure(up, fresh=True)

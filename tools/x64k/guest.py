@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from x64k import cpio, paths, perf, ui
+from x64k import cpio, disk, paths, perf, ui
 
 PANIC, TIMEOUT, FAILED = 123, 124, 125
 
@@ -70,6 +70,7 @@ class Machine:
     verify: bool = False
     cpu: str = "max"
     pmu: bool = False               # and perf in the guest
+    root: disk.Disk | None = None   # else the initramfs
     binary: Path | None = None      # another emulator than ours
     options: tuple[str, ...] = ()   # more for its command line
 
@@ -96,7 +97,9 @@ class Machine:
         mode = MODES[self.mode]
         tlb = self.tlb_properties()
         pmu = ",x64k-pmu=on" if self.pmu else ""
-        line = " ".join(filter(None, (KERNEL_LINE, mode.append, self.append)))
+        root = self.root.append() if self.root else ""
+        line = " ".join(filter(None, (KERNEL_LINE, mode.append, root,
+                                      self.append)))
         program = [str(self.binary)] if self.binary else emulator()
         command = [
             *program, "-nodefaults", "-no-user-config", "-display", "none",
@@ -105,6 +108,8 @@ class Machine:
             "-smp", str(self.cpus), "-m", self.mem,
             "-kernel", str(self.kernel or paths.VMLINUX),
             "-initrd", str(initrd), "-append", line, *ports]
+        if self.root:
+            command += self.root.options()
         if tlb:
             command += ["-device", "hwtlb-pci"]
         if self.verify:
@@ -396,6 +401,7 @@ def add_options(parser: argparse.ArgumentParser, tlb: str) -> None:
     parser.add_argument("--kernel", metavar="PATH", type=Path,
                         help="boot this kernel instead of ours; debian: that "
                         "of Debian 13")
+    disk.add_options(parser)
     parser.add_argument("--append", metavar="STRING", default="",
                         help="more for the kernel command line")
     parser.add_argument("--timeout", metavar="S", type=positive(float),
@@ -426,7 +432,7 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     return Machine(mode, tlb, args.mem, cpus, kernel, append,
                    args.timeout, args.icount, coalesce=args.tlb_coalesce,
                    observe=args.tlb_observe, verify=bool(args.tlb_verify),
-                   cpu=cpu, pmu=pmu)
+                   cpu=cpu, pmu=pmu, root=disk.of(args))
 
 
 def command_of(args: argparse.Namespace) -> list[bytes]:

@@ -44,6 +44,11 @@ PACKAGES = {
 }
 # What only some groups of `x64k build` need.
 MORE = {
+    "debian": {
+        "erofs-utils": "file system of the Debian image",
+        "mmdebstrap": "installs the Debian image's packages",
+        "uidmap": "owners of the image's files, if made by a user",
+    },
     "fuzzer": {
         "clang": "compiler with a fuzzer",
         "libclang-rt-dev": "sanitizers and fuzzer of clang",

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's targets of guest-images/meson.build:
-python3 -m x64k.image {kernel|initramfs} STAMP [PROGRAM...]"""
+python3 -m x64k.image {kernel|initramfs|debian} STAMP [PROGRAM...]"""
 
 import re
 import runpy
 import sys
 from pathlib import Path
 
-from x64k import meson, proc, steps
+from x64k import debian, meson, proc, steps
 from x64k.paths import BUILD, GUEST, INITRAMFS, LOGS, ROOT, SRC
 
 IMAGES = ROOT / "guest-images"
@@ -35,6 +35,8 @@ def main(name: str, stamp: str, *programs: str) -> int:
     def step() -> None:
         if name == "kernel":
             kernel()
+        elif name == "debian":
+            debian.image()
         else:
             initramfs([Path(program) for program in programs])
         Path(stamp).touch()

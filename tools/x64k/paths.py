@@ -35,6 +35,7 @@ CACHE_PLUGIN = BIN / "stock/libcache.so"
 VMLINUX = GUEST / "vmlinux"
 BZIMAGE = GUEST / "bzImage"
 INITRAMFS = GUEST / "initramfs.cpio"
+DEBIAN = GUEST / "debian.erofs"
 VERSIONS = BUILD / "versions.json"
 
 

@@ -355,6 +355,63 @@ def fetch_debs(names: Iterable[str], record: bool = True) -> dict[str, Path]:
     return places
 
 
+@dataclass(frozen=True)
+class Deb:
+    name: str
+    version: str
+    file: str       # as apt names it
+    sha256: str
+
+
+class Index:
+    """Packages and their entries in the mirror's index, as apt has verified
+    it; the text may be kept and read again."""
+
+    def __init__(self, text: str):
+        self.text = text
+        self.debs = []
+        for entry in text.strip().split("\n\n"):
+            field = dict(re.findall(r"^(\S+): (.*)$", entry, re.MULTILINE))
+            name, version = field["Package"], field["Version"]
+            file = f"{name}_{version}_{field['Architecture']}.deb"
+            self.debs.append(Deb(name, version, file.replace(":", "%3a"),
+                                 field["SHA256"]))
+        self.debs.sort(key=lambda deb: deb.name)
+
+    def _missing(self) -> list[Deb]:
+        return [deb for deb in self.debs if not (DEBS / deb.file).exists()
+                or versions.sha256(DEBS / deb.file) != deb.sha256]
+
+    def fetch(self) -> None:
+        """Gets what is not in the cache, at once: apt alone takes a second
+        for each call."""
+        if not (missing := self._missing()):
+            return
+        folder = DEBS / f"index.{os.getpid()}.partial"
+        try:
+            _download(["download", *(f"{deb.name}={deb.version}"
+                                     for deb in missing)],
+                      "debs", f"Downloading {len(missing)} packages", folder)
+            for file in folder.glob("*.deb"):
+                file.rename(DEBS / file.name)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        if missing := self._missing():
+            raise ui.X64kError(f"{missing[0].file} is not what the mirror's "
+                               "index says")
+
+
+def resolve(names: Iterable[str]) -> Index:
+    """NAMES, what they depend on, and what is essential, of the newest
+    versions; recommended packages are left out."""
+    plan = proc.output(["apt-get", "-c", private_apt(), "install",
+                        "--simulate", "--no-install-recommends",
+                        "?essential", *names])
+    chosen = re.findall(r"^Inst (\S+) \((\S+) ", plan, re.MULTILINE)
+    return Index(_apt_cache("show", *(f"{name}={version}"
+                                      for name, version in chosen)))
+
+
 def forget_debs() -> None:
     (DEBS / "index.json").unlink(missing_ok=True)
 

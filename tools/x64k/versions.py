@@ -63,6 +63,9 @@ def report() -> str:
     for name, entry in sorted(known.get("debs", {}).items()):
         lines.append(f"guest package {name} {entry['version']}\n"
                      f"  sha256 {entry['sha256']}")
+    if image := known.get("debian-image"):
+        lines.append(f"Debian image of {len(image['packages'])} packages\n"
+                     f"  sha256 {image['sha256']}")
     for title, path in (("patched QEMU", QEMU), ("stock QEMU", QEMU_STOCK),
                         ("guest kernel", VMLINUX)):
         built = shown(path) if path.exists() else "not built"
