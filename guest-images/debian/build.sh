@@ -25,10 +25,16 @@ leave_out=$(sed -n 's/^\//--dpkgopt=path-exclude=&/p' "$here/leave-out")
 # shellcheck disable=SC2086 # one word for each line
 mmdebstrap --mode=root --variant=apt --include="${1%,}" \
     --aptopt='Apt::Install-Recommends "false"' \
-    --aptopt='APT::Sandbox::User "root"' $leave_out \
+    --aptopt='APT::Sandbox::User "root"' --dpkgopt=force-unsafe-io $leave_out \
     --essential-hook="sh '$here/prepare.sh' \"\$1\"" \
     --customize-hook="sh '$here/customize.sh' \"\$1\" '$work/sources'" \
     trixie "$work/root" "deb [trusted=yes] copy:$work/repository ./"
+
+# Device nodes are the guest's to make, and a user could not; what mmdebstrap
+# was told is not the guest's business.
+rm -rf "$work"/root/dev "$work/root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" \
+    "$work/root/etc/apt/apt.conf.d/99mmdebstrap"
+mkdir "$work/root/dev"
 
 # Uncompressed: what a guest would spend on unpacking would be in its counts.
 mkfs.erofs -T "$SOURCE_DATE_EPOCH" -U 78363464-6b00-4000-8000-64656269616e \

@@ -54,5 +54,6 @@ rm -rf "$root"/var/cache/ldconfig/* "$root"/var/cache/apt/* \
     "$root"/etc/apt/sources.list* "$root"/etc/ssl/private/ssl-cert-snakeoil.key \
     "$root"/etc/ssl/certs/ssl-cert-snakeoil.pem
 find "$root/var/log" -type f -delete
+sed -i '/NEW = \/tmp\//d' "$root/var/cache/debconf/config.dat"
 # Empty: systemd makes one up for each boot.
 : >"$root/etc/machine-id"

@@ -18,7 +18,7 @@ from x64k import proc, sources, ui, versions
 from x64k.paths import CACHE, DEBIAN, DEBS, GUEST, ROOT, shown
 
 HERE = ROOT / "guest-images/debian"
-SCRIPTS = ("build.sh", "prepare.sh", "customize.sh", "leave-out")
+SCRIPTS = ("build.sh", "prepare.sh", "customize.sh", "leave-out", "sources")
 CHOSEN = CACHE / "debian-image"     # the packages' versions, for each list
 WORK = GUEST / "debian.partial"
 MADE_OF = DEBIAN.with_suffix(".made-of")
@@ -68,7 +68,7 @@ def fetch_packages(packages: list[str]) -> sources.Index:
 def forget() -> None:
     """The next build takes the versions that are the newest then."""
     shutil.rmtree(CHOSEN, ignore_errors=True)
-    for name, _ in listed("sources"):
+    for name, *_ in listed("sources"):
         versions.record(name, None, sources.PINS)
 
 
@@ -113,11 +113,20 @@ def workplace(inside: list[str]) -> Iterator[Path]:
         remove()
 
 
-def unpack(source: sources.Source, place: Path) -> None:
+def unpack(source: sources.Source, wanted: str, place: Path) -> None:
+    """Puts WANTED, a part of the source package, in PLACE."""
     sources.verify(source)
     (description,) = (name for name in source.files if name.endswith(".dsc"))
-    proc.output(["dpkg-source", "--no-check", "-x",
-                 source.path / description, place])
+    whole = place.with_name("unpacked")
+    # apt has checked the signature.
+    proc.output(["dpkg-source", "--no-check", "--no-copy", "-x",
+                 source.path / description, whole])
+    shutil.rmtree(whole / ".pc", ignore_errors=True)
+    if not (whole / wanted).exists():
+        raise ui.X64kError(f"{description} has no {wanted}")
+    (place / wanted).parent.mkdir(parents=True, exist_ok=True)
+    (whole / wanted).rename(place / wanted)
+    shutil.rmtree(whole, ignore_errors=True)
 
 
 def make(index: sources.Index, trees: dict[str, sources.Source],
@@ -132,9 +141,9 @@ def make(index: sources.Index, trees: dict[str, sources.Source],
             re.sub(r"^Filename: .*/(.*?)_.*$", r"Filename: ./\1.deb",
                    index.text, flags=re.MULTILINE))
         (work / "sources").mkdir()
-        for name, source in trees.items():
-            version = sources.upstream(source.version)
-            unpack(source, work / "sources" / f"{name}-{version}")
+        for name, _, wanted in listed("sources"):
+            version = sources.upstream(trees[name].version)
+            unpack(trees[name], wanted, work / "sources" / f"{name}-{version}")
         proc.logged([*inside, HERE / "build.sh", work, DEBIAN, *packages],
                     "debian", "Building the Debian image", detail="")
 
@@ -144,7 +153,7 @@ def image() -> Path:
     packages = [name for name, in listed("packages")]
     index = fetch_packages(packages)
     trees = {name: sources.fetch_source(name, series)
-             for name, series in listed("sources")}
+             for name, series, _ in listed("sources")}
     made_of = "\n".join(
         [f"{versions.sha256(path)} {path.name}" for path in
          (Path(shutil.which("mkfs.erofs") or ""),
