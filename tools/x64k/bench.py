@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from x64k import VERSION, build, compare, guest, paths, plot, report, tlb, ui
+from x64k import VERSION, build, files, guest, paths, plot, report, tlb, ui
 
 PRESET = "skylake"
 ACCESSES = 8_000_000        # of a loop over pages
@@ -298,7 +298,7 @@ def from_json(data: dict[str, Any]) -> Result:
 
 
 def save(result: Result, folder: Path) -> None:
-    compare.write_json(folder / "bench.json", to_json(result))
+    files.write_json(folder / "bench.json", to_json(result))
     if result.miss_rates:
         new = folder / "bench.svg.new"
         new.write_text(svg(result))

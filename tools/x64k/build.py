@@ -26,6 +26,7 @@ GROUPS = {
     "debian": ["debian"],
     "trees": ["qemu-src.stamp", "linux-src.stamp"],
     "unit": ["meson-test-prereq"],
+    "report": [],
 }
 LOCK_PATIENCE_S = 10
 FAILURE = LOGS / "failure"      # a step's error, for us to print once

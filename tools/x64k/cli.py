@@ -22,6 +22,8 @@ VERBS = {
     "demo": "x64k.demo",
     "boot": "x64k.boot",
     "compare": "x64k.compare",
+    "report": "x64k.report_verb",
+    "cell": "x64k.cell",
     "workloads": "x64k.workloads",
     "modes": "x64k.modes",
     "tlb": "x64k.tlb",

@@ -1,15 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""x64k compare: one command in several modes, one table."""
+"""x64k compare: one command in several modes, one table; or a matrix of
+workloads, modes, TLBs and runs, and a report of it."""
 
 import argparse
 import json
 import os
 import shlex
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from x64k import VERSION, build, guest, paths, report, ui
+from x64k import (VERSION, build, guest, matrix, paths, report, report_verb,
+                  runner, tlb, ui, workloads)
+from x64k.files import write_json
+
+EPILOG = """\
+Without --results: boot each mode, run CMD in it, and print one table of what
+the TLB model and the guest kernel counted while CMD ran.
+
+With --results: run the matrix of workloads (or CMD), modes, TLBs and runs, a
+guest for each cell, and write DIR/report.html and DIR/report.csv.  A cell
+that has run is not run again: after Ctrl-C or a crash, the same command
+continues.  A cell whose emulator, kernel, image or command line has changed
+is another cell, and runs; the report shows the newest.  docs/measuring.md has
+an example.
+
+exit status: without --results as x64k boot; the first mode in which CMD fails
+decides.  With it: 0 all cells are done, 1 some failed, 125 x64k failed, 130
+interrupted.
+"""
 
 
 def modes_list(text: str) -> list[str]:
@@ -27,20 +45,54 @@ def json_path(text: str) -> Path:
     return path
 
 
+def tlbs_list(text: str) -> list[str]:
+    names = [guest.valid_tlb(name) for name in text.split(",")]
+    if len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"'{text}' names a TLB twice")
+    return names
+
+
+def results_path(text: str) -> Path:
+    path = Path(text).absolute()
+    if path.exists() and not (path.is_dir() and os.access(path, os.W_OK)):
+        raise argparse.ArgumentTypeError(f"cannot write into {text}")
+    return path
+
+
 def add_parser(subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
-        "compare", help="run a command in several modes and compare the TLBs",
-        usage="x64k compare [options] -- CMD ...",
-        description="Boot each mode, run CMD in it, and print one table of "
-        "what the TLB model and the guest kernel counted while CMD ran.",
-        epilog="exit status: as x64k boot; the first mode in which CMD fails "
-        "decides.")
+        "compare", help="run a command, or workloads, in several modes and "
+        "compare the TLBs",
+        usage="x64k compare [options] -- CMD ...\n"
+        "       x64k compare --results DIR [options] --workload W,...\n"
+        "       x64k compare --results DIR [options] -- CMD ...",
+        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--modes", type=modes_list, metavar="M,...",
                         default=list(guest.MODES),
                         help=f"default {','.join(guest.MODES)}")
     parser.add_argument("--json", metavar="FILE", type=json_path,
-                        help="also write the result to FILE")
-    guest.add_options(parser, tlb="skylake")
+                        help="also write the result to FILE (without "
+                        "--results)")
+    group = parser.add_argument_group("a matrix")
+    group.add_argument("--results", metavar="DIR", type=results_path,
+                       help="folder of the cells and of the report")
+    group.add_argument("--workload", metavar="W,...",
+                       type=lambda text: text.split(","),
+                       help="workloads (x64k workloads lists them); each says "
+                       "how much memory and time it needs, unless --mem and "
+                       "--timeout do")
+    group.add_argument("--size", metavar="S",
+                       help="the size of that name of each workload")
+    group.add_argument("--runs", metavar="N", type=guest.positive(int),
+                       help="runs of each cell (default 1); run N has the "
+                       "random seed N")
+    group.add_argument("--jobs", metavar="N", type=guest.positive(int),
+                       help="guests at a time (default 1)")
+    group.add_argument("--retry", action="store_true",
+                       help="run failed cells again")
+    guest.add_options(parser, tlb="skylake", tlb_type=tlbs_list)
+    # So that a workload can say.
+    parser.set_defaults(mem=None, timeout=None)
     build.add_options(parser)
     return parser
 
@@ -96,26 +148,53 @@ def document(args: argparse.Namespace, command: list[bytes],
     }
 
 
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """All or nothing: a reader never sees half a file."""
-    with tempfile.NamedTemporaryFile("w", dir=path.absolute().parent,
-                                     prefix=f".{path.name}.",
-                                     delete=False) as new:
-        try:
-            json.dump(data, new, indent=2)
-            new.write("\n")
-            new.close()
-            os.chmod(new.name, 0o644)
-            os.replace(new.name, path)
-        except BaseException:
-            os.unlink(new.name)
-            raise
+def jobs_of(args: argparse.Namespace) -> list[matrix.Job]:
+    """What each guest of the matrix is to run."""
+    asked = {name: value for name in ("mem", "timeout")
+             if (value := getattr(args, name)) is not None}
+    if args.rest:
+        return [matrix.Job(shlex.join(args.rest), "", tuple(args.rest),
+                           {"mem": guest.MEM, "timeout": guest.TIMEOUT_S}
+                           | asked)]
+    jobs = []
+    for name in dict.fromkeys(args.workload):
+        workload = workloads.find(name)
+        size = args.size or workload.default_size
+        options: dict[str, Any] = {"mem": workload.mem,
+                                   "timeout": workload.timeout} | asked
+        if workload.image != "mini" and not getattr(args, "image", None):
+            options["image"] = workload.image
+        jobs.append(matrix.Job(
+            name, size, tuple(map(os.fsdecode, workload.argv(size))), options))
+    return jobs
 
 
-def run(args: argparse.Namespace) -> int:
-    if not args.rest:
-        raise ui.X64kError("compare needs a command: x64k compare -- CMD ...",
-                           2)
+def plan(args: argparse.Namespace) -> list[matrix.Cell]:
+    """The cells that the options ask for."""
+    for name in args.tlb:
+        if name != "off" and not guest.is_file(name):
+            tlb.preset(name)    # complains if there is none
+    return matrix.plan(args, jobs_of(args), args.modes, args.tlb,
+                       args.runs or 1)
+
+
+def run_matrix(args: argparse.Namespace) -> int:
+    jobs_of(args)       # wrong names now, not after a build
+    build.ensure(args, "qemu", "guest", "report")
+    cells = plan(args)
+    args.results.mkdir(parents=True, exist_ok=True)
+    if args.retry:
+        matrix.forget_failed(cells, args.results)
+    runner.run_all(cells, args.results, args.jobs or 1)
+    return report_verb.make(args.results, cells)
+
+
+def run_command(args: argparse.Namespace) -> int:
+    if len(args.tlb) > 1:
+        raise ui.X64kError("several --tlb need --results DIR", 2)
+    args.tlb, = args.tlb
+    args.mem, args.timeout = (args.mem or guest.MEM,
+                              args.timeout or guest.TIMEOUT_S)
     build.ensure(args, "qemu", "guest")
     command = guest.command_of(args)
     results, = run_modes(args, args.modes, [command])
@@ -125,3 +204,23 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, document(args, command, results))
     return 0
+
+
+def check_usage(args: argparse.Namespace) -> None:
+    if bool(args.workload) == bool(args.rest):
+        raise ui.X64kError("compare needs either a command, x64k compare -- "
+                           "CMD ..., or --workload W,...", 2)
+    if args.results and args.json:
+        raise ui.X64kError("--json is for one command without --results, "
+                           "which has the JSON of each cell", 2)
+    if args.size and not args.workload:
+        raise ui.X64kError("--size needs --workload", 2)
+    if not args.results:
+        for name in ("workload", "runs", "jobs", "retry"):
+            if getattr(args, name):
+                raise ui.X64kError(f"--{name} needs --results DIR", 2)
+
+
+def run(args: argparse.Namespace) -> int:
+    check_usage(args)
+    return run_matrix(args) if args.results else run_command(args)

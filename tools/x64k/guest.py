@@ -28,6 +28,7 @@ from x64k import cpio, disk, paths, perf, ui
 PANIC, TIMEOUT, FAILED = 123, 124, 125
 
 FOLIOS_64K = "thp_anon=64K:always"
+MEM, TIMEOUT_S = "512M", 600.0      # if nobody says otherwise
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ KERNEL_COMPLAINTS = re.compile(
 class Machine:
     mode: str
     tlb: str = "off"
-    mem: str = "512M"
+    mem: str = MEM
     cpus: int = 1
     kernel: Path | None = None
     append: str = ""
-    timeout: float = 600.0
+    timeout: float = TIMEOUT_S
     icount: bool = False
     seed: int = 1
     coalesce: int | None = None     # what the preset says
@@ -249,11 +250,13 @@ def explain(machine: Machine, console: Path, errors: Path,
 
 
 def run(machine: Machine, commands: list[list[bytes]],
-        sink: Callable[[bytes], None]) -> Outcome:
+        sink: Callable[[bytes], None],
+        console: Path | None = None) -> Outcome:
     """Boots, runs COMMANDS one after the other, and powers off.  What they
-    write goes to SINK as it comes."""
+    write goes to SINK as it comes; what the guest's console says, to the file
+    CONSOLE, or to a new one."""
     check_kernel(machine)
-    console = log_path(machine.mode)
+    console = console or log_path(machine.mode)
     with tempfile.TemporaryDirectory(prefix="x64k-") as folder:
         initrd, output, errors = (Path(folder, name) for name in
                                   ("initrd", "output", "errors"))
@@ -380,9 +383,10 @@ def positive(kind: type) -> Callable[[str], Any]:
     return convert
 
 
-def add_options(parser: argparse.ArgumentParser, tlb: str) -> None:
+def add_options(parser: argparse.ArgumentParser, tlb: str,
+                tlb_type: Callable[[str], Any] = valid_tlb) -> None:
     parser.add_argument("--tlb", metavar="PRESET|FILE", default=tlb,
-                        type=valid_tlb,
+                        type=tlb_type,
                         help="TLB model: a preset (x64k tlb list), a JSON file "
                         "(x64k tlb show --json), or off (default %(default)s)")
     parser.add_argument("--tlb-coalesce", metavar="N", type=int,
@@ -396,8 +400,8 @@ def add_options(parser: argparse.ArgumentParser, tlb: str) -> None:
     parser.add_argument("--tlb-verify", action="store_const", const=True,
                         help="compare each use of a translation with the page "
                         "tables: finds kernels that forget to drop one; slow")
-    parser.add_argument("--mem", metavar="N", type=valid_mem, default="512M",
-                        help="memory of the guest (default %(default)s)")
+    parser.add_argument("--mem", metavar="N", type=valid_mem, default=MEM,
+                        help=f"memory of the guest (default {MEM})")
     parser.add_argument("--kernel", metavar="PATH", type=Path,
                         help="boot this kernel instead of ours; debian: that "
                         "of Debian 13")
@@ -405,8 +409,8 @@ def add_options(parser: argparse.ArgumentParser, tlb: str) -> None:
     parser.add_argument("--append", metavar="STRING", default="",
                         help="more for the kernel command line")
     parser.add_argument("--timeout", metavar="S", type=positive(float),
-                        default=600.0, help="give up after S seconds "
-                        "(default %(default)g)")
+                        default=TIMEOUT_S, help="give up after S seconds "
+                        f"(default {TIMEOUT_S:g})")
     parser.add_argument("--icount", action="store_true",
                         help="deterministic: time is the instruction count, "
                         "so that two runs count the same")

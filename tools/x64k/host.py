@@ -42,7 +42,7 @@ PACKAGES = {
     "xz-utils": "unpacks sources",
     "zlib1g-dev": "QEMU library",
 }
-# What only some groups of `x64k build` need.
+# What only some groups of `x64k build`, or verbs, need.
 MORE = {
     "debian": {
         "erofs-utils": "file system of the Debian image",
@@ -53,6 +53,9 @@ MORE = {
         "clang": "compiler with a fuzzer",
         "libclang-rt-dev": "sanitizers and fuzzer of clang",
         "llvm": "names in the reports of sanitizers",
+    },
+    "report": {
+        "python3-matplotlib": "charts of the report",
     },
 }
 

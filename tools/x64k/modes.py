@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from x64k import build, compare, paths, plot, proc, report, ui
+from x64k import build, files, paths, plot, proc, report, ui
 
 PLACE = paths.BUILD / "modes"
 TEST = paths.BUILD / "qemu/tests/qtest/x64k-modes-test"
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"TLB model {args.tlb}; in brackets the ratio to 4k\n")
     print(table(cases), end="")
     PLACE.mkdir(parents=True, exist_ok=True)
-    compare.write_json(PLACE / f"{args.tlb}.json",
+    files.write_json(PLACE / f"{args.tlb}.json",
                        {"tlb": args.tlb, "cases": cases})
     for pattern in wanted:
         path = Path(PLACE, f"{args.tlb}-{pattern}.svg")
