@@ -2,15 +2,18 @@
 """x64k report: the report of a matrix, made again from its cells."""
 
 import argparse
+import importlib.util
 from pathlib import Path
 
-from x64k import matrix, paths, ui
+from x64k import cost, figures, host, html_report, matrix, paths, ui
+from x64k.files import write_text
 from x64k.matrix import Cell
 
 SHOWN_FAILURES = 10
 
 
-def make(results: Path, cells: list[Cell] | None = None) -> int:
+def make(results: Path, cells: list[Cell] | None = None,
+         costs: Path = cost.FILE) -> int:
     """Writes the report of all that RESULTS has; 1 if one of CELLS, by default
     of all, failed."""
     records = matrix.current(matrix.load_cells(results))
@@ -18,6 +21,11 @@ def make(results: Path, cells: list[Cell] | None = None) -> int:
         raise ui.X64kError(f"{paths.shown(results)} has no cells; x64k "
                            f"compare --results {paths.shown(results)} makes "
                            "them", 2)
+    write_text(results / "report.csv", figures.long_form(records))
+    write_text(results / "report.html",
+               html_report.document(records, cost.load(costs)))
+    print(f"{len(records)} cells: {paths.shown(results / 'report.html')}, "
+          f"{paths.shown(results / 'report.csv')}")
     wanted = {cell.id for cell in cells} if cells is not None else {
         record["id"] for record in records}
     failed = [record for record in records
@@ -39,8 +47,15 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "that x64k compare --results DIR has run.",
         epilog="exit status: 0, or 1 if a cell had failed")
     parser.add_argument("results", metavar="DIR", type=Path)
+    parser.add_argument("--costs", metavar="FILE", type=Path,
+                        default=cost.FILE, help="what events cost, instead of "
+                        "tools/x64k/costs.toml")
+    parser.add_argument("--yes", action="store_true",
+                        help="install matplotlib without asking")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    return make(args.results.absolute())
+    if not importlib.util.find_spec("matplotlib"):
+        host.ensure(args.yes, ["report"])
+    return make(args.results.absolute(), costs=args.costs)
