@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from x64k import debian, host, meson, proc, sources, trees, ui, versions
+from x64k import (debian, host, meson, paths, proc, sources, trees, ui,
+                  versions)
 from x64k.paths import BUILD, CACHE, LOGS, MESON, QEMU, ROOT, shown
 
 # What verbs ask for -> targets of meson.build.
@@ -27,6 +28,7 @@ GROUPS = {
     "trees": ["qemu-src.stamp", "linux-src.stamp"],
     "unit": ["meson-test-prereq"],
     "report": [],
+    "install": ["installable"],
 }
 LOCK_PATIENCE_S = 10
 FAILURE = LOGS / "failure"      # a step's error, for us to print once
@@ -34,6 +36,8 @@ FAILURE = LOGS / "failure"      # a step's error, for us to print once
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of every verb that builds."""
+    if paths.INSTALLED:
+        return
     group = parser.add_argument_group("building")
     group.add_argument("--yes", action="store_true",
                        help="install missing packages without asking")
@@ -129,7 +133,7 @@ def ninja(targets: list[str]) -> None:
 
 def ensure(args: argparse.Namespace, *groups: str) -> None:
     """Installs, fetches and builds what GROUPS need, and is not there."""
-    if os.environ.get("X64K_BUILT"):
+    if paths.INSTALLED or os.environ.get("X64K_BUILT"):
         return      # under `x64k test`, which has built everything
     if getattr(args, "image", None) == "debian":
         groups += ("debian",)

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 
-from x64k import ui
+from x64k import paths, ui
 
 # Verb -> module, in the order of --help.
 VERBS = {
@@ -33,15 +33,19 @@ VERBS = {
     "clean": "x64k.clean",
     "meson": "x64k.meson",
 }
+# Not in an installed x64k, which has nothing to build.
+NEED_SOURCE = {"setup", "build", "test", "bench", "refresh-patches", "clean",
+               "meson"}
 TAKES_REST = {"boot", "compare", "qemu", "meson"}
 
 EPILOG = """\
-`x64k VERB --help` explains a verb.  Every verb first does what it needs:
-`x64k demo` on a fresh machine installs, fetches, builds, and then runs.
+`x64k VERB --help` explains a verb.{first}
 
 exit status: 0 done, 1 tests failed, 2 wrong usage, 125 x64k failed,
 130 interrupted; boot and compare document theirs.
 """
+FIRST = """  Every verb first does what it needs:
+`x64k demo` on a fresh machine installs, fetches, builds, and then runs."""
 
 
 class ShowVersion(argparse.Action):
@@ -59,13 +63,16 @@ class ShowVersion(argparse.Action):
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="x64k", epilog=EPILOG,
+        prog="x64k",
+        epilog=EPILOG.format(first="" if paths.INSTALLED else FIRST),
         description="A virtual x86 processor with native 64 KB pages.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action=ShowVersion)
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB",
                                        required=True)
     for verb, name in VERBS.items():
+        if paths.INSTALLED and verb in NEED_SOURCE:
+            continue
         if importlib.util.find_spec(name):
             module = importlib.import_module(name)
             module.add_parser(subparsers).set_defaults(module=module)
@@ -86,6 +93,10 @@ def main(argv: list[str]) -> int:
 
     os.environ["X64K_CWD"] = os.getcwd()    # see paths.shown
     parser = make_parser()
+    if paths.INSTALLED and argv and argv[0] in NEED_SOURCE:
+        parser.error(f"{argv[0]} needs the source tree, and this x64k is "
+                     f"installed ({paths.ROOT}); in a checkout, run: "
+                     f"./x64k {argv[0]}")
     args = parser.parse_args(argv)
     if has_rest and args.verb not in TAKES_REST:
         parser.error(f"{args.verb} takes nothing after --")

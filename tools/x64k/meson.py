@@ -66,12 +66,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         usage="x64k meson -- ARGS...",
         description="Runs the private Meson, with the environment of the "
         "build, in build/meson: for example x64k meson -- introspect "
-        "--targets")
+        "--targets, or x64k meson -- install --destdir FOLDER "
+        "(docs/installing.md)")
     build.add_options(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    build.ensure(args)
+    build.ensure(args, *(("install",) if args.rest[:1] == ["install"] else ()))
     return proc.call([*command(), *args.rest], cwd=MESON, env=environment(),
                      stdin=None)

@@ -13,7 +13,7 @@ from typing import Any
 from x64k import build, files, paths, plot, proc, report, ui
 
 PLACE = paths.BUILD / "modes"
-TEST = paths.BUILD / "qemu/tests/qtest/x64k-modes-test"
+TEST = paths.MODES_TEST
 
 MODES = ("4k", "emulated", "coalesced", "contig", "native", "mixed", "2m")
 # Column -> the counters that it sums; None: bytes of page tables.

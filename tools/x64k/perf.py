@@ -48,6 +48,7 @@ def archive() -> Path:
         for package, files in patterns.items():
             script["unpack"](package, debs[package], files, packed)
         packed.finish()
+        GUEST.mkdir(parents=True, exist_ok=True)
         new = ARCHIVE.with_suffix(".new")
         new.write_bytes(image.getvalue())
         new.replace(ARCHIVE)
@@ -72,6 +73,7 @@ def debian_kernel() -> Path:
     digest = versions.sha256(deb)
     if not (DEBIAN_KERNEL.exists() and stamp.exists()
             and stamp.read_text() == digest):
+        GUEST.mkdir(parents=True, exist_ok=True)
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb],
                               stdout=subprocess.PIPE) as unpack, \
                 tarfile.open(fileobj=unpack.stdout, mode="r|") as tar:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from x64k import VERSION
-from x64k.paths import BUILD, QEMU, QEMU_STOCK, ROOT, VERSIONS, VMLINUX, shown
+from x64k.paths import (INSTALLED, QEMU, QEMU_STOCK, ROOT, VERSIONS, VMLINUX,
+                        shown)
 
 
 def sha256(path: Path) -> str:
@@ -49,8 +50,8 @@ def git_description() -> str:
 
 
 def report() -> str:
-    lines = [f"x64k {VERSION} ({git_description()})"]
     known = load()
+    lines = [f"x64k {VERSION} ({known.get('x64k') or git_description()})"]
     for name, title in ("qemu", "QEMU"), ("linux", "Linux"):
         if name not in known:
             lines.append(f"{title}: not fetched yet")
@@ -68,8 +69,9 @@ def report() -> str:
                      f"  sha256 {image['sha256']}")
     for title, path in (("patched QEMU", QEMU), ("stock QEMU", QEMU_STOCK),
                         ("guest kernel", VMLINUX)):
-        built = shown(path) if path.exists() else "not built"
-        lines.append(f"{title}: {built}")
-    if not BUILD.exists():
+        if path.exists() or not INSTALLED:
+            built = shown(path) if path.exists() else "not built"
+            lines.append(f"{title}: {built}")
+    if not QEMU.exists():
         lines.append("nothing is built yet: ./x64k build")
     return "\n".join(lines)
