@@ -19,6 +19,7 @@ SUITES = {
     "qtest": ("qemu", "qtest"),
     "stock": ("qemu", "stock", "qtest"),
     "guest": ("qemu", "guest"),
+    "install": ("install",),
     "exact": ("qemu", "guest"),
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),

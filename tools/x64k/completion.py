@@ -125,10 +125,11 @@ def options(verb: str, parser: argparse.ArgumentParser) -> str:
              for name in action.option_strings
              if action.help is not argparse.SUPPRESS]
     command = f"_x64k_words {words(names)}"
-    if others := "; ".join(command for action in parser._actions
-                           if not action.option_strings
-                           and (command := value(action))):
-        command = f"if [[ $cur == -* ]]; then {command}; else {others}; fi"
+    others = [value(action) for action in parser._actions
+              if not action.option_strings]
+    if any(others):
+        command = (f"if [[ $cur == -* ]]; then {command}; else "
+                   f"{'; '.join(filter(None, others))}; fi")
     return f"    {verb}) {command} ;;"
 
 
