@@ -22,6 +22,7 @@ VERBS = {
     "demo": "x64k.demo",
     "boot": "x64k.boot",
     "compare": "x64k.compare",
+    "sweep": "x64k.sweep",
     "report": "x64k.report_verb",
     "cell": "x64k.cell",
     "workloads": "x64k.workloads",
@@ -36,7 +37,7 @@ VERBS = {
 # Not in an installed x64k, which has nothing to build.
 NEED_SOURCE = {"setup", "build", "test", "bench", "refresh-patches", "clean",
                "meson"}
-TAKES_REST = {"boot", "compare", "qemu", "meson"}
+TAKES_REST = {"boot", "compare", "sweep", "qemu", "meson"}
 
 EPILOG = """\
 `x64k VERB --help` explains a verb.{first}

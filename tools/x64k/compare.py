@@ -67,12 +67,18 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "       x64k compare --results DIR [options] --workload W,...\n"
         "       x64k compare --results DIR [options] -- CMD ...",
         epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--modes", type=modes_list, metavar="M,...",
-                        default=list(guest.MODES),
-                        help=f"default {','.join(guest.MODES)}")
     parser.add_argument("--json", metavar="FILE", type=json_path,
                         help="also write the result to FILE (without "
                         "--results)")
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of the matrix, which x64k sweep has too."""
+    parser.add_argument("--modes", type=modes_list, metavar="M,...",
+                        default=list(guest.MODES),
+                        help=f"default {','.join(guest.MODES)}")
     group = parser.add_argument_group("a matrix")
     group.add_argument("--results", metavar="DIR", type=results_path,
                        help="folder of the cells and of the report")
@@ -94,7 +100,6 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     # So that a workload can say.
     parser.set_defaults(mem=None, timeout=None)
     build.add_options(parser)
-    return parser
 
 
 def run_modes(args: argparse.Namespace, modes: list[str],
