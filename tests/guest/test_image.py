@@ -14,7 +14,9 @@ from support import ROOT
 from x64k import cpio, paths
 
 IMAGES = ROOT / "guest-images"
-SCRIPTS = (IMAGES / "linux/build.sh", IMAGES / "mini/init")
+SCRIPTS = (IMAGES / "linux/build.sh", IMAGES / "mini/init",
+           IMAGES / "mini/share/root.sh",
+           *sorted((IMAGES / "debian").glob("*.sh")))
 
 
 def entries(data: bytes):

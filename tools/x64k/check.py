@@ -20,6 +20,7 @@ SUITES = {
     "stock": ("qemu", "stock", "qtest"),
     "guest": ("qemu", "guest"),
     "install": ("install",),
+    "debian": ("qemu", "guest", "debian"),
     "exact": ("qemu", "guest"),
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),

@@ -157,7 +157,7 @@ def write_initrd(out: Path, machine: Machine,
                            "`x64k build` makes it")
     with out.open("wb") as image:
         image.write(paths.INITRAMFS.read_bytes())
-        if machine.pmu:
+        if machine.pmu and not machine.root:    # an image has its own perf
             image.write(perf.archive().read_bytes())
         archive = cpio.Archive(image)
         archive.file("x64k/mode", machine.mode.encode() + b"\n")
@@ -337,7 +337,8 @@ def shell(machine: Machine) -> int:
             if saved:
                 termios.tcsetattr(0, termios.TCSADRAIN, saved)
         text = console.read_text(errors="replace") if console.exists() else ""
-        if status or status is None or "Kernel panic" in text:
+        if (status or status is None or "Kernel panic" in text
+                or re.search(r"^x64k-error: ", text, re.MULTILINE)):
             raise explain(machine, console, errors, status)
     return 0
 

@@ -45,6 +45,7 @@ PACKAGES = {
 # What only some groups of `x64k build`, or verbs, need.
 MORE = {
     "debian": {
+        "e2fsprogs": "tests, of an image with ext4",
         "erofs-utils": "file system of the Debian image",
         "mmdebstrap": "installs the Debian image's packages",
         "uidmap": "owners of the image's files, if made by a user",
