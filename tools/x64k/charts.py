@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from x64k import ui
 
 # As CSS draws a pixel: at its own width a chart's text is as large as the page's.
-WIDTH, BAR, MARGIN = 400, 15, 62
+WIDTH, BAR, MARGIN = 380, 16, 46
 DPI = 72
 # Stand for what the page's style sheet says.
 INK, PAPER = "#010101", "#fefefe"
@@ -81,20 +81,20 @@ def draw(chart: Chart, name: str) -> str:
     lines = sum(len(bars) + 1.4 for _, bars in chart.groups)
     height = lines * BAR + MARGIN
     with pyplot.rc_context({
-            "svg.fonttype": "none", "svg.hashsalt": name, "font.size": 11,
+            "svg.fonttype": "none", "svg.hashsalt": name, "font.size": 12,
             "font.family": "sans-serif", "text.color": INK,
             "axes.edgecolor": INK, "axes.labelcolor": INK,
             "xtick.color": INK, "ytick.color": INK, "hatch.linewidth": 0.7,
             "text.parse_math": False}):
         figure = pyplot.figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI)
-        axes = figure.add_axes((74 / WIDTH, 34 / height, 1 - 144 / WIDTH,
+        axes = figure.add_axes((74 / WIDTH, 38 / height, 1 - 138 / WIDTH,
                                 1 - 40 / height))
         place, ticks, labels = 0.0, [], []
         longest = max([100.0, *(sum(bar.parts) for _, bars in chart.groups
                                 for bar in bars)])
         for title, bars in chart.groups:
             place += 0.9
-            axes.text(-64 / (WIDTH - 144) * longest, place, title,
+            axes.text(-72 / (WIDTH - 138) * longest, place, title,
                       fontweight="bold", va="center", clip_on=False)
             for bar in bars:
                 place += 1

@@ -14,11 +14,11 @@ from x64k.paths import MESON, shown
 # Suite -> what it needs built.
 SUITES = {
     "unit": ("unit",),
-    "tools": (),
+    "tools": ("report",),
     "queue": ("trees",),
     "qtest": ("qemu", "qtest"),
     "stock": ("qemu", "stock", "qtest"),
-    "guest": ("qemu", "guest"),
+    "guest": ("qemu", "guest", "report"),
     "install": ("install",),
     "debian": ("qemu", "guest", "debian"),
     "exact": ("qemu", "guest"),

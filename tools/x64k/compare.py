@@ -21,8 +21,10 @@ With --results: run the matrix of workloads (or CMD), modes, TLBs and runs, a
 guest for each cell, and write DIR/report.html and DIR/report.csv.  A cell
 that has run is not run again: after Ctrl-C or a crash, the same command
 continues.  A cell whose emulator, kernel, image or command line has changed
-is another cell, and runs; the report shows the newest.  docs/measuring.md has
-an example.
+is another cell, and runs; the report shows the newest.  --tlb may name
+several, and also `off`, our emulator without the model, and `stock`, QEMU
+without our patches, in the modes that it can run.  docs/measuring.md has an
+example.
 
 exit status: without --results as x64k boot; the first mode in which CMD fails
 decides.  With it: 0 all cells are done, 1 some failed, 125 x64k failed, 130
@@ -177,7 +179,7 @@ def jobs_of(args: argparse.Namespace) -> list[matrix.Job]:
 def plan(args: argparse.Namespace) -> list[matrix.Cell]:
     """The cells that the options ask for."""
     for name in args.tlb:
-        if name != "off" and not guest.is_file(name):
+        if name not in ("off", matrix.STOCK) and not guest.is_file(name):
             tlb.preset(name)    # complains if there is none
     return matrix.plan(args, jobs_of(args), args.modes, args.tlb,
                        args.runs or 1)
@@ -185,7 +187,8 @@ def plan(args: argparse.Namespace) -> list[matrix.Cell]:
 
 def run_matrix(args: argparse.Namespace) -> int:
     jobs_of(args)       # wrong names now, not after a build
-    build.ensure(args, "qemu", "guest", "report")
+    stock = ["stock"] if matrix.STOCK in args.tlb else []
+    build.ensure(args, "qemu", "guest", "report", *stock)
     cells = plan(args)
     args.results.mkdir(parents=True, exist_ok=True)
     if args.retry:

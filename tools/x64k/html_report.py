@@ -194,9 +194,8 @@ def figure(chart: Chart, name: str) -> str:
         keys = "".join(
             f'<span class="key"><i style="background: var(--series-{i})"></i>'
             f"{escape(chart.series[i])}</span>" for i in chart.used())
-    return (f'<figure>{charts.draw(chart, name)}<figcaption id="{name}">'
-            f"<strong>{escape(chart.title)}</strong> {keys}</figcaption>"
-            "</figure>")
+    return (f'<figure><figcaption id="{name}"><strong>{escape(chart.title)}'
+            f"</strong> {keys}</figcaption>{charts.draw(chart, name)}</figure>")
 
 
 def pictures(groups: list[Group], model: Model) -> str:

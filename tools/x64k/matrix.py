@@ -14,6 +14,7 @@ import dataclasses
 import fcntl
 import functools
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -32,6 +33,7 @@ from x64k import VERSION, guest, paths, ui, versions
 from x64k.files import write_json
 
 FORMAT = 1
+STOCK = "stock"         # as a TLB: the emulator without our patches
 DONE, FAILED = "done", "failed"
 OUTPUT_KEPT = 16384     # bytes of what a failed command wrote
 
@@ -41,7 +43,7 @@ Runner = Callable[..., guest.Outcome]
 FIELDS = {field.name: field for field in dataclasses.fields(guest.Machine)}
 HINTS = typing.get_type_hints(guest.Machine)
 # What a cell is named by, or what cannot change a count.
-NO_OPTIONS = {"mode", "tlb", "seed", "timeout", "mem"}
+NO_OPTIONS = {"mode", "tlb", "seed", "timeout", "mem", "binary"}
 
 
 @functools.cache
@@ -94,6 +96,8 @@ class Cell:
     @property
     def tlb(self) -> str:
         """The preset's name, or the file's without its folder."""
+        if self.machine.binary == paths.QEMU_STOCK:
+            return STOCK
         return Path(self.machine.tlb).stem if guest.is_file(
             self.machine.tlb) else self.machine.tlb
 
@@ -193,22 +197,27 @@ def absolute(machine: guest.Machine) -> guest.Machine:
     return dataclasses.replace(machine, **named)
 
 
-def plan(args: argparse.Namespace, jobs: Iterable[Job], modes: list[str],
+def machine_of(args: argparse.Namespace, job: Job, mode: str, tlb: str,
+               run: int) -> guest.Machine:
+    stock = {"binary": paths.QEMU_STOCK} if tlb == STOCK else {}
+    asked = argparse.Namespace(**vars(args) | job.options
+                               | {"tlb": "off" if stock else tlb})
+    return absolute(dataclasses.replace(guest.machine_of(asked, mode),
+                                        seed=run, **stock))
+
+
+def plan(args: argparse.Namespace, jobs: list[Job], modes: list[str],
          tlbs: list[str], runs: int) -> list[Cell]:
     """All cells; the first run of each before the second of any, so that half
     a matrix is of use.  ARGS has what guest.add_options() asked for."""
     cells = []
-    jobs = list(jobs)
-    for run in range(1, runs + 1):
-        for job in jobs:
-            for tlb in tlbs:
-                for mode in modes:
-                    asked = argparse.Namespace(
-                        **vars(args) | job.options | {"tlb": tlb})
-                    machine = absolute(dataclasses.replace(
-                        guest.machine_of(asked, mode), seed=run))
-                    cells.append(Cell(job.workload, job.size, job.command,
-                                      machine, inputs_of(machine)))
+    for run, job, tlb, mode in itertools.product(range(1, runs + 1), jobs,
+                                                 tlbs, modes):
+        if tlb == STOCK and guest.MODES[mode].cpu:
+            continue    # it has no such processor
+        machine = machine_of(args, job, mode, tlb, run)
+        cells.append(Cell(job.workload, job.size, job.command, machine,
+                          inputs_of(machine)))
     return cells
 
 
