@@ -186,9 +186,13 @@ def plan(args: argparse.Namespace) -> list[matrix.Cell]:
 
 
 def run_matrix(args: argparse.Namespace) -> int:
-    jobs_of(args)       # wrong names now, not after a build
-    stock = ["stock"] if matrix.STOCK in args.tlb else []
-    build.ensure(args, "qemu", "guest", "report", *stock)
+    groups = ["qemu", "guest", "report"]
+    if matrix.STOCK in args.tlb:
+        groups.append("stock")
+    # Wrong names now, not after a build.
+    if any(job.options.get("image") == "debian" for job in jobs_of(args)):
+        groups.append("debian")
+    build.ensure(args, *groups)
     cells = plan(args)
     args.results.mkdir(parents=True, exist_ok=True)
     if args.retry:

@@ -87,6 +87,9 @@ TABLES = of_guest("page tables", "page_table_kb", "KB")
 RSS = of_guest("resident set, at most", "max_rss_kb", "KB")
 WALL = Measure("time in the guest", lambda record:
                measured(record).get("wall_s"), "s")
+# Without the counter device there are no regions.
+WHOLE = Measure("time of the whole command", lambda record:
+                record["result"]["wall_s"], "s")
 CPU = Measure("CPU time of the emulator, with boot", lambda record:
               record.get("host_cpu_s"), "s")
 INSTRUCTIONS = Measure("instructions", instructions)
@@ -137,12 +140,7 @@ class Group:
     tlb: str
     options: dict[str, Any]
     cells: dict[str, list[Record]] = field(default_factory=dict)  # by mode
-
-    def label(self) -> str:
-        words = [self.workload, self.size]
-        words += [name if value is True else f"{name} {value}"
-                  for name, value in self.options.items()]
-        return " ".join(filter(None, words))
+    label: str = ""         # what of this tells it from the others
 
     def get(self, mode: str, measure: Measure) -> Spread | None:
         return spread(measure.of(record) for record
@@ -161,6 +159,19 @@ def mode_order(mode: str) -> tuple[int, str]:
     return (known.index(mode) if mode in known else len(known), mode)
 
 
+def label(groups: list[Group]) -> None:
+    """Names each by its workload, and by the options that are not the same
+    for all of that workload and size."""
+    for group in groups:
+        alike = [one for one in groups if one.workload == group.workload
+                 and one.size == group.size]
+        words = [group.workload, group.size]
+        for name, value in group.options.items():
+            if any(one.options.get(name) != value for one in alike):
+                words.append(name if value is True else f"{name} {value}")
+        group.label = " ".join(filter(None, words))
+
+
 def groups(records: Iterable[Record]) -> list[Group]:
     """In the order of workloads as they first ran; failed cells left out."""
     found: dict[str, Group] = {}
@@ -172,6 +183,7 @@ def groups(records: Iterable[Record]) -> list[Group]:
                                             record["tlb"], record["options"]))
         if record["status"] == matrix.DONE:
             group.cells.setdefault(record["mode"], []).append(record)
+    label(list(found.values()))
     order = {name: place for place, name in enumerate(dict.fromkeys(
         record["cell"]["workload"] for record in records))}
     for group in found.values():

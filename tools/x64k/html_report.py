@@ -107,7 +107,7 @@ def in_short(groups: list[Group], model: Model) -> str:
         for mode in group.cells:
             if mode != BASE:
                 body.append(row(
-                    [group.label(), group.tlb, mode],
+                    [group.label, group.tlb, mode],
                     [ratio(group.ratio(mode, one)) for one in measures], kind))
                 kind = ""
     if not body:
@@ -136,7 +136,7 @@ def parts_chart(groups: list[Group], title: str, series: tuple[str, ...],
                 bars.append(Bar(mode, tuple(100 * value / sum(base)
                                             for value in values),
                                 short(sum(values))))
-        found.append((group.label(), tuple(bars)))
+        found.append((group.label, tuple(bars)))
     if not found:
         return None
     return Chart(title, f"% of {BASE}", series, tuple(found))
@@ -216,7 +216,7 @@ def pictures(groups: list[Group], model: Model) -> str:
 def details(groups: list[Group]) -> str:
     out = []
     for group in groups:
-        caption = f"{group.label()}, TLB {group.tlb}"
+        caption = f"{group.label}, TLB {group.tlb}"
         body = []
         for measure, values in figures.rows(group, figures.MEASURES):
             cells = []
@@ -270,7 +270,7 @@ def costs(groups: list[Group], model: Model) -> str:
             spent = group.get(mode, overhead)
             instructions = group.get(mode, figures.INSTRUCTIONS)
             whole = group.get(mode, total)
-            body.append(row([group.label(), group.tlb, mode], [
+            body.append(row([group.label, group.tlb, mode], [
                 number(spent and spent.median), saved(group, mode, overhead),
                 number(instructions and instructions.median),
                 number(whole and whole.median),
@@ -294,8 +294,8 @@ def overhead(groups: list[Group]) -> str:
     by_what: dict[tuple[str, str], dict[str, Spread]] = {}
     for group in groups:
         for mode in group.cells:
-            if value := group.get(mode, figures.WALL):
-                by_what.setdefault((group.label(), mode), {})[group.tlb] = value
+            if value := group.get(mode, figures.WHOLE):
+                by_what.setdefault((group.label, mode), {})[group.tlb] = value
     body = []
     for (label, mode), values in by_what.items():
         cells = []
@@ -309,7 +309,7 @@ def overhead(groups: list[Group]) -> str:
     return ("<p>Seconds of the emulator on the machine that ran it, whatever "
             "else ran there; with <code>--icount</code>, of virtual time, "
             "which says nothing about speed.</p>"
-            + table(f"Time of the counted part; × is to {base}",
+            + table(f"Time of the whole command, set-up included; × is to {base}",
                     ["workload", "mode", *tlbs], body, 2))
 
 
@@ -442,7 +442,7 @@ def document(records: list[Record], model: Model) -> str:
     sections = {
         "In short": in_short(counted, model),
         "Charts": pictures(counted, model),
-        "All counts": details(groups),
+        "All counts": details(counted),
         "Estimated cycles": costs(counted, model),
         "What the emulation costs": overhead(groups),
         "What this does not model": '<div class="box"><ul>' + "".join(

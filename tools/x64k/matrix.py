@@ -22,15 +22,15 @@ import re
 import resource
 import shutil
 import time
-import typing
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from x64k import VERSION, guest, paths, ui, versions
+from x64k import VERSION, disk, guest, paths, ui, versions
 from x64k.files import write_json
+from x64k.plain import from_plain, paths_in, to_plain
 
 FORMAT = 1
 STOCK = "stock"         # as a TLB: the emulator without our patches
@@ -41,9 +41,8 @@ Record = dict[str, Any]     # what a cell's file has
 Runner = Callable[..., guest.Outcome]
 
 FIELDS = {field.name: field for field in dataclasses.fields(guest.Machine)}
-HINTS = typing.get_type_hints(guest.Machine)
 # What a cell is named by, or what cannot change a count.
-NO_OPTIONS = {"mode", "tlb", "seed", "timeout", "mem", "binary"}
+NO_OPTIONS = {"mode", "tlb", "seed", "timeout", "binary"}
 
 
 @functools.cache
@@ -67,10 +66,8 @@ def files_of(machine: guest.Machine) -> dict[str, Path]:
              "initramfs": paths.INITRAMFS}
     if guest.is_file(machine.tlb):
         found["tlb"] = Path(machine.tlb)
-    for name in FIELDS:
-        value = getattr(machine, name)
-        if isinstance(value, Path) and value.is_file() and name != "binary":
-            found[name] = value
+    found |= {name: path for name, path in paths_in(machine, "")
+              if path.is_file() and name != "binary"}
     for name, path in found.items():
         if not path.is_file():
             raise ui.X64kError(f"there is no {name} at {paths.shown(path)}")
@@ -123,8 +120,13 @@ class Cell:
         asked = {}
         for name, field in FIELDS.items():
             value = getattr(self.machine, name)
-            if name not in NO_OPTIONS and value != field.default:
-                asked[name] = str(value) if isinstance(value, Path) else value
+            if name in NO_OPTIONS or (value == field.default
+                                      and name != "mem"):
+                continue
+            if isinstance(value, disk.Disk):
+                name, value = "image", ("debian" if value.path == paths.DEBIAN
+                                        else value.path)
+            asked[name] = to_plain(value)
         return asked
 
     def line(self) -> list[str]:
@@ -139,38 +141,25 @@ class Cell:
 
     @property
     def slot(self) -> str:
-        """Equal for the cells of which only the newest is of interest: they
-        differ in what the files had, and in nothing else."""
+        """Equal for the cells of which only the newest is of interest: the
+        user asked for the same, and the sources have changed."""
         return digest([self.workload, self.size, self.mode, self.tlb, self.run,
-                       self.command, self.line()])
+                       self.options])
 
     @property
     def id(self) -> str:
         words = [re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-.")[:40]
                  for word in (self.workload, self.size, self.mode, self.tlb)]
-        number = digest([FORMAT, self.slot, self.inputs])
+        number = digest([FORMAT, self.slot, self.command, self.line(),
+                         self.inputs])
         return "-".join([*filter(None, words), f"r{self.run}", number])
 
     def to_json(self) -> dict[str, Any]:
-        machine = {name: str(value) if isinstance(value, Path) else value
-                   for name, value in dataclasses.asdict(self.machine).items()}
-        return {"workload": self.workload, "size": self.size,
-                "command": list(self.command), "machine": machine,
-                "inputs": self.inputs}
+        return to_plain(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Cell":
-        machine = {}
-        for name, value in data["machine"].items():
-            is_path = HINTS[name] is Path or Path in typing.get_args(HINTS[name])
-            if isinstance(value, list):
-                value = tuple(map(Path if is_path else lambda item: item,
-                                  value))
-            elif isinstance(value, str) and is_path:
-                value = Path(value)
-            machine[name] = value
-        return cls(data["workload"], data["size"], tuple(data["command"]),
-                   guest.Machine(**machine), data["inputs"])
+        return from_plain(data, cls)
 
 
 def digest(what: Any) -> str:
