@@ -25,7 +25,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     try:
         cell = matrix.Cell.from_json(json.load(sys.stdin))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ui.X64kError(f"standard input has no cell: {error}", 2) from error
     matrix.run_cell(cell, args.results)
     return 0
