@@ -29,6 +29,7 @@ GROUPS = {
     "unit": ["meson-test-prereq"],
     "report": [],
     "install": ["installable"],
+    "slurm": [],
 }
 LOCK_PATIENCE_S = 10
 FAILURE = LOGS / "failure"      # a step's error, for us to print once

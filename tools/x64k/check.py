@@ -21,13 +21,14 @@ SUITES = {
     "guest": ("qemu", "guest", "report"),
     "install": ("install",),
     "debian": ("qemu", "guest", "debian"),
+    "slurm": ("qemu", "guest", "slurm"),
     "exact": ("qemu", "guest"),
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),
     "fuzz": ("fuzzer",),
 }
-# Long: only if asked for.
-ON_DEMAND = ("exact", "upstream", "sanitize", "fuzz")
+# Long, or in need of more packages: only if asked for.
+ON_DEMAND = ("slurm", "exact", "upstream", "sanitize", "fuzz")
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
 
@@ -78,7 +79,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         "failed, or if none ran.")
     build.add_options(parser)
     parser.add_argument("--suite", action="append", choices=SUITES,
-                        help="only this suite (may be repeated); `exact`, "
+                        help="only this suite (may be repeated); `slurm`, "
+                        "x64k sweep on a Slurm of this machine, `exact`, "
                         "the long form of guest-exact, `upstream`, QEMU's own "
                         "qtests on ours and on the stock emulator, "
                         "`sanitize`, and `fuzz`, ten minutes of QEMU's "

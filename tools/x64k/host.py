@@ -58,6 +58,10 @@ MORE = {
     "report": {
         "python3-matplotlib": "charts of the report",
     },
+    "slurm": {
+        "munge": "credentials of Slurm",
+        "slurm-wlm": "job scheduler, for its test",
+    },
 }
 
 LOCK_PATIENCE_S = 300       # a fresh machine may be updating itself
