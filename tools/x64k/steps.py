@@ -21,6 +21,7 @@ CONFIGURE = [
     f"--python={sys.executable}",
     "--target-list=x86_64-softmmu", "--without-default-features",
     "--enable-tcg", "--enable-plugins", "--enable-system", "--enable-pixman",
+    "--enable-attr", "--enable-virtfs",
     "--disable-werror", "--disable-docs", "--disable-tools",
     "--disable-download", "--disable-install-blobs",
     "--firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu",
