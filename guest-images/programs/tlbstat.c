@@ -25,8 +25,8 @@
 
 /* The device's registers: docs/specs/hwtlb.rst. */
 enum {
-    COUNTERS = 0x08, LATCH = 0x14, REGION = 0x18, COMMAND = 0x1c, NAME = 0x20,
-    FAULTS = 0x40, ENTERED = 0x48, LATCHED = 0x1000, VALUES = 0x2000,
+    COUNTERS = 0x08, VCPUS = 0x0c, LATCH = 0x14, REGION = 0x18, COMMAND = 0x1c,
+    NAME = 0x20, FAULTS = 0x40, ENTERED = 0x48, LATCHED = 0x1000, VALUES = 0x2000,
     NAMES = 0x3000, NAME_LEN = 32, REGIONS = 64, BAR_SIZE = 0x4000,
 };
 enum { BEGIN = 1, END = 2, CLEAR = 3, CLEAR_ALL = 4 };
@@ -111,7 +111,8 @@ static void open_device(void)
         fprintf(stderr, "tlbstat: %s: %s\n", path, strerror(errno));
     } else if (path && *(volatile uint64_t *)bar != OUR_ID) {
         fprintf(stderr, "tlbstat: %s: not version 2 of the counters\n", path);
-    } else if (path) {
+    } else if (path && ((volatile uint32_t *)bar)[VCPUS / 4]) {
+        /* Else the machine may be loaded with a model, and has none now. */
         regs = bar;
         setenv("HWTLB", path, 1);
     }

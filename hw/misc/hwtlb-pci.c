@@ -24,6 +24,7 @@
 #include "cpu.h"
 #include "hw/boards.h"
 #include "hw/pci/pci_device.h"
+#include "hw/qdev-properties.h"
 #include "hw/tlb/hwtlb.h"
 #include "migration/vmstate.h"
 #include "qom/object.h"
@@ -97,6 +98,7 @@ struct HWTLBPCIState {
 
     MemoryRegion mmio;
     Notifier notifier;
+    bool without_model;         /* is a machine without one fine? */
     uint32_t vcpu;
     uint32_t region;
     int32_t max_vcpus;
@@ -535,7 +537,7 @@ static void hwtlb_pci_realize(PCIDevice *pci, Error **errp)
         modelled |= model_of(cs) != NULL;
     }
     /* The fuzzer is to have the device in any case. */
-    if (!modelled && !qtest_enabled()) {
+    if (!modelled && !s->without_model && !qtest_enabled()) {
         error_setg(errp, "hwtlb-pci has nothing to show: "
                    "no vCPU models a TLB");
         error_append_hint(errp, "Use -cpu MODEL,hwtlb=PRESET.\n");
@@ -670,6 +672,14 @@ static const VMStateDescription vmstate_hwtlb_pci = {
     }
 };
 
+/*
+ * A machine that is saved without a model can be loaded with any: the guest
+ * knows the device already.
+ */
+static const Property hwtlb_pci_properties[] = {
+    DEFINE_PROP_BOOL("without-model", HWTLBPCIState, without_model, false),
+};
+
 static void hwtlb_pci_class_init(ObjectClass *class, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(class);
@@ -682,6 +692,7 @@ static void hwtlb_pci_class_init(ObjectClass *class, void *data)
     pc->class_id = PCI_CLASS_OTHERS;
     dc->desc = "Counters of the hardware-TLB model";
     dc->vmsd = &vmstate_hwtlb_pci;
+    device_class_set_props(dc, hwtlb_pci_properties);
     device_class_set_legacy_reset(dc, hwtlb_pci_reset);
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
 }

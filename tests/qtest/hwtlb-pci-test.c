@@ -1084,6 +1084,9 @@ static void test_vcpu_without_model(void)
     g_assert_cmpstr(qdict_get_str(qdict_get_qdict(error, "error"), "desc"), ==,
                     "hwtlb-pci has nothing to show: no vCPU models a TLB");
     qobject_unref(error);
+    /* Unless it is asked to be there without. */
+    qtest_qmp_device_add(guest.qts, "hwtlb-pci", "early",
+                         "{'without-model': true, 'addr': '05.0'}");
     plug_cpu(&d, 1, ", 'hwtlb': 'skylake'");
     qtest_qmp_device_add(guest.qts, "hwtlb-pci", "device", "{'addr': '04.0'}");
     device_find(&d);
