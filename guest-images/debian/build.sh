@@ -30,11 +30,20 @@ mmdebstrap --mode=root --variant=apt --include="${1%,}" \
     --customize-hook="sh '$here/customize.sh' \"\$1\" '$work/sources'" \
     trixie "$work/root" "deb [trusted=yes] copy:$work/repository ./"
 
-# Device nodes are the guest's to make, and a user could not; what mmdebstrap
-# was told is not the guest's business.
-rm -rf "$work"/root/dev "$work/root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" \
-    "$work/root/etc/apt/apt.conf.d/99mmdebstrap"
-mkdir "$work/root/dev"
+# Nothing of this build or this machine.  Device nodes are the guest's to make,
+# and a user could not.
+set +f
+cd "$work/root"
+rm -rf --one-file-system dev/* run/* tmp/* var/cache/ldconfig/* var/cache/apt/* \
+    var/cache/debconf/*-old var/lib/apt/lists/* var/lib/dpkg/*-old etc/*- \
+    etc/apt/sources.list* etc/apt/apt.conf.d/99mmdebstrap \
+    etc/dpkg/dpkg.cfg.d/99mmdebstrap \
+    etc/ssl/certs/ssl-cert-snakeoil.pem etc/ssl/private/ssl-cert-snakeoil.key
+find var/log -type f -delete
+sed -i '/NEW = \/tmp\//d' var/cache/debconf/config.dat
+# Empty: systemd makes one up for each boot.
+: >etc/machine-id
+cd /
 
 # Uncompressed: what a guest would spend on unpacking would be in its counts.
 mkfs.erofs -T "$SOURCE_DATE_EPOCH" -U 78363464-6b00-4000-8000-64656269616e \

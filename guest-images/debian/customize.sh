@@ -44,16 +44,6 @@ for unit in serial-getty@ttyS0.service getty@tty1.service \
     ln -sf /dev/null "$units/$unit"
 done
 
-# Nothing of this build or this machine.  Compiled Python must not go by time
-# stamps, which are all equal in the image.
+# Compiled Python must not go by time stamps: in the image all are equal.
 chroot "$root" sh -c 'PYTHONHASHSEED=0 python3 -m compileall -q -f \
     --invalidation-mode unchecked-hash /usr/lib/python3 /usr/lib/python3.*'
-rm -rf "$root"/var/cache/ldconfig/* "$root"/var/cache/apt/* \
-    "$root"/var/cache/debconf/*-old "$root"/var/lib/apt/lists/* \
-    "$root"/var/lib/dpkg/*-old "$root"/etc/*- "$root"/tmp/* "$root"/run/* \
-    "$root"/etc/apt/sources.list* "$root"/etc/ssl/private/ssl-cert-snakeoil.key \
-    "$root"/etc/ssl/certs/ssl-cert-snakeoil.pem
-find "$root/var/log" -type f -delete
-sed -i '/NEW = \/tmp\//d' "$root/var/cache/debconf/config.dat"
-# Empty: systemd makes one up for each boot.
-: >"$root/etc/machine-id"
