@@ -57,7 +57,8 @@ done
 if [ "$program" ]; then
     [ -e "$root$program" ] || [ -L "$root$program" ] ||
         fail "the image has no $program"
-    exec switch_root $root "$program"
+    # Its locale and the like are its own business.
+    exec env -i "TERM=$TERM" /bin/switch_root $root "$program"
 fi
 # This init goes on there, with a busybox of its own.
 mkdir $root/x64k/bin
