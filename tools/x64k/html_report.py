@@ -104,7 +104,7 @@ def in_short(groups: list[Group], model: Model) -> str:
     body = []
     for group in groups:
         kind = "group"
-        for mode in group.cells:
+        for mode in group.cells if BASE in group.cells else ():
             if mode != BASE:
                 body.append(row(
                     [group.label, group.tlb, mode],
@@ -354,6 +354,18 @@ def builds(records: list[Record]) -> dict[str, list[Record]]:
     return found
 
 
+def mixed(records: list[Record]) -> list[str]:
+    """The files that are not the same for cells that should have the same."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for record in records:
+        for name, value in record["cell"]["inputs"].items():
+            found.setdefault((name, record["tlb"] if name == "tlb" else
+                              str(record["tlb"] == matrix.STOCK),
+                              json.dumps(record["options"], sort_keys=True)),
+                             set()).add(value)
+    return sorted({key[0] for key, values in found.items() if len(values) > 1})
+
+
 def source_lines(versions: dict[str, Any]) -> list[str]:
     lines = []
     for name, title in (("qemu", "QEMU"), ("linux", "Linux")):
@@ -375,7 +387,7 @@ def reproduce(records: list[Record]) -> str:
         hosts = sorted({record["host"] for record in some})
         lines.append("on: " + "; ".join(hosts))
         lines.append(f"from {some[0]['started']} to {newest['started']}")
-        out.append(f"<h3>Build {number_}: {len(some)} cells</h3><pre><code>"
+        out.append(f"<h3>Build {number_} (cells: {len(some)})</h3><pre><code>"
                    + escape("\n".join(lines)) + "</code></pre>"
                    "<p>The emulator's command line of its newest cell, "
                    f"<code>{escape(newest['id'])}</code>:</p><pre><code>"
@@ -417,12 +429,12 @@ def problems(records: list[Record]) -> str:
                    f"them again.</p>{''.join(map(failure, failed))}</div>")
     if (count := missing(records)) > 0:
         out.append(f'<div class="box"><p><strong>The matrix has gaps:</strong> '
-                   f"{count} cells have not run.</p></div>")
-    if len(builds(records)) > 1:
-        out.append(f'<div class="bad"><p><strong>Cells of {len(builds(records))} '
-                   "builds are mixed here</strong>: emulator, kernel or image "
-                   "changed between them. The same compare command runs "
-                   "again those that are not of the newest.</p></div>")
+                   f"not yet run: {count} cells.</p></div>")
+    if names := mixed(records):
+        out.append('<div class="bad"><p><strong>Cells of several builds are '
+                   f"mixed here:</strong> {', '.join(names)} changed between "
+                   "them. The same compare command runs those again that are "
+                   "not of the newest.</p></div>")
     if said := [(record["id"], line) for record in records
                 for line in record["warnings"]]:
         items = "".join(f"<li><code>{escape(ident)}</code>: {escape(line)}</li>"
@@ -469,7 +481,7 @@ def document(records: list[Record], model: Model) -> str:
 <body>
 <main>
 <h1>{escape(title)}</h1>
-<p class="quiet">{len(records)} cells, the newest of {escape(newest)}. What
+<p class="quiet">Cells: {len(records)}, the newest of {escape(newest)}. What
 64 KB pages save on x86: TLB fills, page walks and page faults, counted by an
 exact model of the TLBs in an emulated guest.</p>
 <nav aria-label="Parts of this report"><ul>{links}</ul></nav>
