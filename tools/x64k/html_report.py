@@ -322,8 +322,6 @@ def command_lines(records: list[Record]) -> list[str]:
         found.setdefault(json.dumps(
             [cell["size"], command, record["options"]], sort_keys=True),
             []).append(record)
-    flags = {"coalesce": "tlb-coalesce", "observe": "tlb-observe",
-             "verify": "tlb-verify"}
     lines = []
     for some in found.values():
         def names(what, some=some) -> str:
@@ -333,7 +331,7 @@ def command_lines(records: list[Record]) -> list[str]:
                  names(lambda r: r["mode"]), "--tlb", names(lambda r: r["tlb"]),
                  "--runs", str(max(r["run"] for r in some))]
         for name, value in some[0]["options"].items():
-            words.append(f"--{flags.get(name, name)}")
+            words.append(f"--{name}")
             words += [] if value is True else [str(value)]
         if cell["size"]:
             words += ["--size", cell["size"], "--workload",

@@ -41,8 +41,12 @@ Record = dict[str, Any]     # what a cell's file has
 Runner = Callable[..., guest.Outcome]
 
 FIELDS = {field.name: field for field in dataclasses.fields(guest.Machine)}
-# What a cell is named by, or what cannot change a count.
-NO_OPTIONS = {"mode", "tlb", "seed", "timeout", "binary"}
+# What users ask for beyond workload, size, mode, TLB and runs: the field of a
+# machine -> the option.  What only follows from these is not here.
+OPTIONS = {"mem": "mem", "cpus": "cpus", "kernel": "kernel", "root": "image",
+           "share": "share", "append": "append", "icount": "icount",
+           "coalesce": "tlb-coalesce", "observe": "tlb-observe",
+           "verify": "tlb-verify"}
 
 
 @functools.cache
@@ -76,6 +80,15 @@ def files_of(machine: guest.Machine) -> dict[str, Path]:
 
 def inputs_of(machine: guest.Machine) -> dict[str, str]:
     return {name: sha256(path) for name, path in files_of(machine).items()}
+
+
+def as_option(value: Any) -> Any:
+    """VALUE as its option has it: a disk or a folder by its path."""
+    if isinstance(value, disk.Disk) and value.path == paths.DEBIAN:
+        return "debian"
+    for name in ("path", "folder"):
+        value = getattr(value, name, value)
+    return str(value) if isinstance(value, Path) else value
 
 
 @dataclass(frozen=True)
@@ -116,18 +129,11 @@ class Cell:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the user asked for beyond workload, size, mode and TLB."""
-        asked = {}
-        for name, field in FIELDS.items():
-            value = getattr(self.machine, name)
-            if name in NO_OPTIONS or (value == field.default
-                                      and name != "mem"):
-                continue
-            if isinstance(value, disk.Disk):
-                name, value = "image", ("debian" if value.path == paths.DEBIAN
-                                        else value.path)
-            asked[name] = to_plain(value)
-        return asked
+        """By their names on the command line; --mem always."""
+        return {option: as_option(getattr(self.machine, name))
+                for name, option in OPTIONS.items() if name in FIELDS
+                and (getattr(self.machine, name) != FIELDS[name].default
+                     or name == "mem")}
 
     def line(self) -> list[str]:
         """The emulator's command line but for where files are: what is in
