@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from unittest import mock
 
-from x64k import charts, cost, figures, html_report, ui
+from x64k import charts, cost, figures, html_report, report_verb, ui
 
 MATPLOTLIB = bool(importlib.util.find_spec("matplotlib"))
 NEEDS = "matplotlib is not installed; `x64k build report` does it"
@@ -134,6 +134,15 @@ class Figures(ReportTest):
         self.assertEqual(row["page faults"], "0.062")
         self.assertEqual(row["page tables"], "1.00")
         self.assertEqual(row["resident set, at most"], "-")
+
+    def test_the_same_on_a_terminal(self):
+        rows = html_report.short_rows(figures.groups(
+            [cell("4k"), cell("contig")]), cost.load())
+        self.assertEqual(len(rows[0]), len(report_verb.COLUMNS))
+        text = report_verb.summary(rows)
+        self.assertIn("L1 dTLB", text.splitlines()[0])
+        self.assertEqual(text.splitlines()[1].split()[:7], [
+            "gups", "small", "zen4", "contig", "0.08", "0.05", "0.33"])
 
     def test_counts_are_the_regions(self):
         _, reader = self.report([cell("4k"), cell("contig")])

@@ -99,26 +99,30 @@ def modelled(groups: list[Group]) -> list[Group]:
     return [group for group in groups if group.tlb not in figures.WITHOUT]
 
 
-def in_short(groups: list[Group], model: Model) -> str:
+def short_rows(groups: list[Group], model: Model) -> list[list[str]]:
+    """The ratios of each mode to the base, after a header."""
     measures = [*SHORT, figures.estimates(model)[0]]
-    body = []
+    rows = [["workload", "TLB", "mode", *(one.title for one in measures)]]
     for group in groups:
-        kind = "group"
-        for mode in group.cells if BASE in group.cells else ():
-            if mode != BASE:
-                body.append(row(
-                    [group.label, group.tlb, mode],
-                    [ratio(group.ratio(mode, one)) for one in measures], kind))
-                kind = ""
-    if not body:
+        if BASE in group.cells:
+            rows += [[group.label, group.tlb, mode,
+                      *(ratio(group.ratio(mode, one)) for one in measures)]
+                     for mode in group.cells if mode != BASE]
+    return rows
+
+
+def in_short(groups: list[Group], model: Model) -> str:
+    header, *rows = short_rows(groups, model)
+    if not rows:
         return (f"<p>Nothing to compare: a ratio needs mode {BASE} and another "
                 "one of the same workload and TLB.</p>")
+    before = [None, *(cells[:2] for cells in rows)]
+    body = [row(cells[:3], cells[3:], "group" if cells[:2] != last else "")
+            for cells, last in zip(rows, before)]
     return (f"<p>Ratios to mode <code>{BASE}</code> (4 KB pages only) of the "
             "same workload and TLB, of medians over runs: 0.06 is a "
             "sixteenth, 1.00 no difference. &quot;-&quot;: not counted, or "
-            "none in the base.</p>"
-            + table(f"Ratio to {BASE}", ["workload", "TLB", "mode", *(
-                one.title for one in measures)], body, 3))
+            "none in the base.</p>" + table(f"Ratio to {BASE}", header, body, 3))
 
 
 def parts_chart(groups: list[Group], title: str, series: tuple[str, ...],

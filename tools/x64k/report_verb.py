@@ -10,6 +10,19 @@ from x64k.files import write_text
 from x64k.matrix import Cell
 
 SHOWN_FAILURES = 10
+# Of the report's first table: a terminal is narrower.
+COLUMNS = ["workload", "TLB", "mode", "L1 dTLB", "STLB", "entries", "lines",
+           "faults", "tables", "RSS", "cycles"]
+
+
+def summary(rows: list[list[str]]) -> str:
+    """The ratios to mode 4k, for a terminal."""
+    rows = [COLUMNS, *rows[1:]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(
+        cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width)
+        in enumerate(zip(cells, widths, strict=True))).rstrip()
+        for cells in rows)
 
 
 def make(results: Path, cells: list[Cell] | None = None,
@@ -22,8 +35,12 @@ def make(results: Path, cells: list[Cell] | None = None,
                            f"compare --results {paths.shown(results)} makes "
                            "them", 2)
     write_text(results / "report.csv", figures.long_form(records))
-    write_text(results / "report.html",
-               html_report.document(records, cost.load(costs)))
+    model = cost.load(costs)
+    write_text(results / "report.html", html_report.document(records, model))
+    rows = html_report.short_rows(html_report.modelled(
+        figures.groups(records)), model)
+    if len(rows) > 1:
+        print(f"\nratios to mode 4k\n\n{summary(rows)}\n")
     print(f"{len(records)} cells: {paths.shown(results / 'report.html')}, "
           f"{paths.shown(results / 'report.csv')}")
     wanted = {cell.id for cell in cells} if cells is not None else {
