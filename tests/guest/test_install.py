@@ -93,6 +93,13 @@ class Installed(unittest.TestCase):
         self.assertIn("qemu", data["versions"])
         self.assertNotIn(str(ROOT), json.dumps(data["command_line"]))
 
+    def test_matrix(self):
+        """With stock QEMU too, which is installed beside ours."""
+        ran = self.x64k("compare", "--results", "results", "--modes", "4k",
+                        "--tlb", "off,stock", "--", "true")
+        self.assertIn("2 cells", ran.stdout + ran.stderr)
+        self.assertTrue((self.home / "results/report.html").exists())
+
     def test_presets(self):
         self.assertIn("skylake", self.x64k("tlb", "list").stdout)
 

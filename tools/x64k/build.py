@@ -134,10 +134,15 @@ def ninja(targets: list[str]) -> None:
 
 def ensure(args: argparse.Namespace, *groups: str) -> None:
     """Installs, fetches and builds what GROUPS need, and is not there."""
-    if paths.INSTALLED or os.environ.get("X64K_BUILT"):
+    if os.environ.get("X64K_BUILT"):
         return      # under `x64k test`, which has built everything
     if getattr(args, "image", None) == "debian":
         groups += ("debian",)
+    if paths.INSTALLED:
+        if "debian" in groups:      # of packages, not of sources
+            host.require("debian")
+            debian.image()
+        return
     host.ensure(getattr(args, "yes", False), groups)
     with lock():
         if not QEMU.exists() and set(groups) - {"unit"}:

@@ -19,7 +19,7 @@ SUITES = {
     "qtest": ("qemu", "qtest"),
     "stock": ("qemu", "stock", "qtest"),
     "guest": ("qemu", "guest", "report"),
-    "install": ("install",),
+    "install": ("install", "report"),
     "debian": ("qemu", "guest", "debian"),
     "slurm": ("qemu", "guest", "slurm"),
     "exact": ("qemu", "guest"),

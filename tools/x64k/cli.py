@@ -35,8 +35,7 @@ VERBS = {
     "meson": "x64k.meson",
 }
 # Not in an installed x64k, which has nothing to build.
-NEED_SOURCE = {"setup", "build", "test", "bench", "refresh-patches", "clean",
-               "meson"}
+NEED_SOURCE = {"setup", "build", "test", "refresh-patches", "clean", "meson"}
 TAKES_REST = {"boot", "compare", "sweep", "qemu", "meson"}
 
 EPILOG = """\

@@ -93,6 +93,13 @@ def missing(groups: Iterable[str] = ()) -> list[str]:
     return [name for name in packages if name not in present]
 
 
+def require(group: str) -> None:
+    """For an installed x64k, which installs nothing by itself."""
+    if names := [name for name in missing([group]) if name in MORE[group]]:
+        raise ui.X64kError("this needs packages that are not installed:\n  "
+                           f"sudo apt-get install {' '.join(names)}")
+
+
 def apt_get(*args: str) -> int:
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     env = [f"{name}={value}" for name, value in APT_ENV.items()]

@@ -66,7 +66,8 @@ def missing(args: argparse.Namespace, cells: list[matrix.Cell]
 def submit(args: argparse.Namespace) -> int:
     slurm.check()
     compare.jobs_of(args)       # wrong names now, not after a build
-    build.ensure(args, "qemu", "guest", *(["report"] if args.wait else []))
+    stock = ["stock"] if matrix.STOCK in args.tlb else []
+    build.ensure(args, "qemu", "guest", "report", *stock)
     cells = compare.plan(args)
     if args.retry and not args.dry_run:
         matrix.forget_failed(cells, args.results)

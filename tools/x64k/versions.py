@@ -27,6 +27,8 @@ def load(path: Path = VERSIONS) -> dict[str, Any]:
 
 def record(section: str, value: Any, path: Path = VERSIONS) -> None:
     """Sets SECTION; two dictionaries are merged.  None removes it."""
+    if INSTALLED and path == VERSIONS:
+        return      # what was built is known, and only read
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
