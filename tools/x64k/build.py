@@ -122,10 +122,13 @@ def ninja(targets: list[str]) -> None:
     """Steps talk to the terminal; what ninja itself says goes to a log."""
     FAILURE.unlink(missing_ok=True)
     log = LOGS / "build.log"
-    with log.open("wb") as file:
-        status = proc.call(["ninja", "-C", MESON, *targets], stdout=file,
-                           env=meson.environment()
-                           | {"X64K_PID": str(os.getpid())})
+    try:
+        with log.open("wb") as file:
+            status = proc.call(["ninja", "-C", MESON, *targets], stdout=file,
+                               env=meson.environment()
+                               | {"X64K_PID": str(os.getpid())})
+    finally:
+        debian.clear()
     if status:
         if FAILURE.exists():
             raise ui.X64kError(FAILURE.read_text().strip())

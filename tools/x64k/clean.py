@@ -4,7 +4,7 @@
 import argparse
 import shutil
 
-from x64k import build, trees, ui
+from x64k import build, debian, trees, ui
 from x64k.paths import BUILD, CACHE, shown
 
 
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
                         f"{shown(up.tree)} has work that is not in "
                         f"{shown(up.patches)}: ./x64k refresh-patches saves "
                         "commits; --force deletes it")
+            debian.clear()
             shutil.rmtree(BUILD)
     if args.cache and CACHE.exists():
         shutil.rmtree(CACHE)

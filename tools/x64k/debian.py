@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,13 +94,22 @@ def namespace() -> list[str]:
         "x64k build debian")
 
 
+def clear() -> None:
+    """Removes what an image in the making needs; its owners may be many."""
+    if WORK.exists():
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with ui.step("Removing temporary files"):
+                proc.call([*namespace(), "rm", "-rf", WORK])
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
-def workplace(inside: list[str]) -> Iterator[Path]:
-    """An empty folder that is gone in the end, whatever happens."""
-    def remove() -> None:
-        if WORK.exists():
-            proc.call([*inside, "rm", "-rf", WORK])
-    remove()
+def workplace() -> Iterator[Path]:
+    """An empty folder that is gone in the end.  build.ninja, too, sees to
+    that: a step that is interrupted has no time to."""
+    clear()
     WORK.mkdir(parents=True)
     free = shutil.disk_usage(WORK).free / 2**30
     if free < NEED_GB:
@@ -110,7 +120,7 @@ def workplace(inside: list[str]) -> Iterator[Path]:
     try:
         yield WORK
     finally:
-        remove()
+        clear()
 
 
 def unpack(source: sources.Source, wanted: str, place: Path) -> None:
@@ -132,7 +142,7 @@ def unpack(source: sources.Source, wanted: str, place: Path) -> None:
 def make(index: sources.Index, trees: dict[str, sources.Source],
          packages: list[str]) -> None:
     inside = namespace()
-    with workplace(inside) as work:
+    with workplace() as work:
         repository = work / "repository"
         repository.mkdir()
         for deb in index.debs:
