@@ -19,13 +19,21 @@ static volatile unsigned long *hwtlb_map(const char *variable, unsigned long siz
         close(fd);
     return map == MAP_FAILED ? NULL : map;
 }
+static long hwtlb_read(const char *path, char *text, unsigned long size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    long n = fd < 0 ? -1 : read(fd, text, size);
+    if (fd >= 0)
+        close(fd);
+    return n;
+}
 /* The words of a region in tlbstat's notes: ns, peaks in KB, and when (ns) those were looked at. */
 static void hwtlb_note(volatile unsigned long *note, const char *name, long rss)
 {
     static const char *const lines[] = { "PageTables:", "AnonPages:" };
     struct timespec t;
     char text[4096] = "", *line;
-    long now, fd, i;
+    long now, i;
     clock_gettime(CLOCK_MONOTONIC, &t);
     now = t.tv_sec * 1000000000 + t.tv_nsec;
     note[0] += name ? -now : now;
@@ -33,13 +41,11 @@ static void hwtlb_note(volatile unsigned long *note, const char *name, long rss)
     if (name || now - (long)note[4] < 10000000)
         return;
     note[4] = now;
-    fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+    hwtlb_read("/proc/sys/vm/stat_refresh", text, 1);   /* else processors keep parts of the sums */
+    if (hwtlb_read("/proc/meminfo", text, sizeof(text) - 1) > 0)
         for (i = 0; i < 2; i++)
             if ((line = strstr(text, lines[i])) && strtoul(line + 11, NULL, 10) > note[2 + i])
                 note[2 + i] = strtoul(line + 11, NULL, 10);
-    if (fd >= 0)
-        close(fd);
 }
 static void hwtlb_mark(unsigned long region, const char *name)
 {

@@ -60,7 +60,7 @@ static unsigned own;            /* the region that the command is */
 
 /* What the program's regions had before, inside another tlbstat's command. */
 static struct {
-    uint64_t entered, faults, ns, folios, fallbacks, *values;
+    uint64_t entered, faults, *values, notes[NOTES];
 } before[REGIONS];
 
 typedef struct Result {
@@ -226,10 +226,11 @@ static void remember(unsigned region)
     *reg32(REGION) = region;
     before[region].entered = *reg64(ENTERED);
     before[region].faults = *reg64(FAULTS);
-    if (notes) {
-        before[region].ns = notes[region][NS];
-        before[region].folios = notes[region][FOLIOS];
-        before[region].fallbacks = notes[region][FALLBACKS];
+    for (i = 0; notes && i < NOTES; i++) {
+        before[region].notes[i] = notes[region][i];
+        if (i >= MAX_RSS && i <= SAMPLED) {
+            notes[region][i] = 0;   /* peaks of our command */
+        }
     }
     if (before[region].entered) {
         before[region].values = calloc(n, sizeof(uint64_t));
@@ -267,9 +268,30 @@ static void raise_to(volatile uint64_t *peak, uint64_t value)
     *peak = value > *peak ? value : *peak;
 }
 
+/* The tlbstat around this one has peaks of its own. */
+static void restore_peaks(void)
+{
+    unsigned region, i;
+
+    for (region = 0; notes && region < REGIONS; region++) {
+        for (i = MAX_RSS; i <= SAMPLED; i++) {
+            raise_to(&notes[region][i], before[region].notes[i]);
+        }
+    }
+}
+
 /* Memory of all processes, as what is counted is that of all. */
 static void sample(void)
 {
+    /* Processors keep some pages of these sums to themselves, until told. */
+    int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        if (write(fd, "1", 1) != 1) {
+            fputs("tlbstat: the sums of memory may be old\n", stderr);
+        }
+        close(fd);
+    }
     if (notes) {
         raise_to(&notes[own][PAGE_TABLES],
                  number_in("/proc/meminfo", "PageTables:"));
@@ -551,7 +573,7 @@ static uint64_t faults(void)
 static double wall(void)
 {
     return *reg32(COMMAND) || !notes ? 0 :
-           (notes[selected][NS] - before[selected].ns) / 1e9;
+           (notes[selected][NS] - before[selected].notes[NS]) / 1e9;
 }
 
 static uint32_t counters(void)
@@ -583,19 +605,19 @@ static int is_shown(unsigned region)
            (!options.region || !strcmp(read_name(NAME), options.region));
 }
 
-/* The highest peak of any region, or of one only. */
-static uint64_t peak(unsigned first, unsigned last, int of)
+/* The peak of a region; of ours, what is the whole, the highest of all. */
+static uint64_t peak(unsigned region, int of)
 {
-    uint64_t value = 0;
+    uint64_t value = notes ? notes[region][of] : 0;
 
-    for (; notes && first <= last; first++) {
-        value = notes[first][of] > value ? notes[first][of] : value;
+    for (unsigned i = 0; notes && region == own && i < REGIONS; i++) {
+        raise_to(&value, notes[i][of]);
     }
     return value;
 }
 
-/* What of memory is known of the regions @first to @last. */
-static void json_memory(unsigned first, unsigned last)
+/* What of memory is known of a region. */
+static void json_memory(unsigned region)
 {
     const struct {
         const char *name;
@@ -604,17 +626,17 @@ static void json_memory(unsigned first, unsigned last)
     unsigned i;
 
     for (i = 0; i < sizeof(peaks) / sizeof(peaks[0]); i++) {
-        uint64_t value = peak(first, last, peaks[i].of);
+        uint64_t value = peak(region, peaks[i].of);
 
         if (value) {
             fprintf(out, ",\"%s\":%" PRIu64, peaks[i].name, value);
         }
     }
     /* Only tlbstat's own regions have these. */
-    if (regs && notes && (first == own || first > REGIONS / 2)) {
+    if (regs && notes && (region == own || region > REGIONS / 2)) {
         fprintf(out, ",\"folios_64k\":%" PRIu64 ",\"folio_64k_fallbacks\":%"
-                PRIu64, notes[first][FOLIOS] - before[first].folios,
-                notes[first][FALLBACKS] - before[first].fallbacks);
+                PRIu64, notes[region][FOLIOS] - before[region].notes[FOLIOS],
+                notes[region][FALLBACKS] - before[region].notes[FALLBACKS]);
     }
     putc('}', out);
 }
@@ -629,7 +651,7 @@ static void json(const Result *r)
             "\"page_faults\":%ld,\"major_faults\":%ld,\"max_rss_kb\":%ld",
             options.interval_ms ? "]," : "{", r->status, r->signal, r->wall,
             u->ru_minflt + u->ru_majflt, u->ru_majflt, u->ru_maxrss);
-    json_memory(own, own ? own : REGIONS - 1);
+    json_memory(own);
     putc(',', out);
     if (regs) {
         select_region(own);
@@ -647,11 +669,10 @@ static void json(const Result *r)
         print_string(read_name(NAME));
         fprintf(out, ",\"entered\":%" PRIu64 ",\"wall_s\":%.6f,\"guest\":{"
                 "\"page_faults\":%" PRIu64, entered(), wall(), faults());
-        if (peak(region, region, MAX_RSS)) {
-            fprintf(out, ",\"max_rss_kb\":%" PRIu64,
-                    peak(region, region, MAX_RSS));
+        if (peak(region, MAX_RSS)) {
+            fprintf(out, ",\"max_rss_kb\":%" PRIu64, peak(region, MAX_RSS));
         }
-        json_memory(region, region);
+        json_memory(region);
         putc(',', out);
         json_counters();
         putc('}', out);
@@ -790,6 +811,7 @@ int main(int argc, char **argv)
     } else {
         table(&r, argv[0]);
     }
+    restore_peaks();
     if (ferror(out) || fflush(out)) {
         die(options.output ? options.output : "report");
     }
