@@ -25,7 +25,7 @@ static const struct {
     { "bfs", bfs, 4, 26, "SCALE: a graph of 2^SCALE vertices" },
     { "chase", chase, 1, 1 << 16, "MB of memory" },
     { "forkexec", forkexec, 1, 1 << 30, "how many processes" },
-    { "gups", gups, 10, 32, "a table of 2^SIZE words" },
+    { "gups", gups, 16, 32, "a table of 2^SIZE words" },
     { "join", join, 4, 28, "2^SIZE tuples, probed by 4 times as many" },
     { "sort", sort, 4, 30, "2^SIZE keys" },
     { "stream", stream, 1, 1 << 14, "MB for each of three arrays" },
