@@ -38,7 +38,10 @@ enum { BEGIN = 1, END = 2, CLEAR = 3, CLEAR_ALL = 4 };
  * What the device has no registers for, 8 words for each region, which all
  * programs under the outermost tlbstat share: hwtlb.h writes them, too.
  */
-enum { NS, MAX_RSS, PAGE_TABLES, ANON, SAMPLED, FOLIOS, FALLBACKS, NOTES = 8 };
+enum {
+    NS, MAX_RSS, PAGE_TABLES, ANON, SAMPLED, FOLIOS, FALLBACKS, IDLE,
+    NOTES = 8
+};
 
 #define FOLIO_STATS "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/stats/"
 
@@ -263,6 +266,21 @@ static uint64_t number_in(const char *path, const char *name)
     return value;
 }
 
+/* Time that processors had nothing to do, in ns; known to 10 ms. */
+static uint64_t idle_ns(void)
+{
+    double idle = 0;
+    FILE *f = fopen("/proc/uptime", "re");
+
+    if (f) {
+        if (fscanf(f, "%*s %lf", &idle) != 1) {
+            idle = 0;
+        }
+        fclose(f);
+    }
+    return idle * 1e9;
+}
+
 static void raise_to(volatile uint64_t *peak, uint64_t value)
 {
     *peak = value > *peak ? value : *peak;
@@ -308,6 +326,7 @@ static void note(int sign)
     *reg64(FAULTS) += sign * number_in("/proc/vmstat", "pgfault ");
     if (notes) {
         notes[own][NS] += sign * (int64_t)(now() * 1e9);
+        notes[own][IDLE] += sign * idle_ns();
         notes[own][FOLIOS] += sign * number_in(FOLIO_STATS "anon_fault_alloc",
                                                "");
         notes[own][FALLBACKS] += sign *
@@ -635,8 +654,10 @@ static void json_memory(unsigned region)
     /* Only tlbstat's own regions have these. */
     if (regs && notes && (region == own || region > REGIONS / 2)) {
         fprintf(out, ",\"folios_64k\":%" PRIu64 ",\"folio_64k_fallbacks\":%"
-                PRIu64, notes[region][FOLIOS] - before[region].notes[FOLIOS],
-                notes[region][FALLBACKS] - before[region].notes[FALLBACKS]);
+                PRIu64 ",\"idle_s\":%.2f",
+                notes[region][FOLIOS] - before[region].notes[FOLIOS],
+                notes[region][FALLBACKS] - before[region].notes[FALLBACKS],
+                (notes[region][IDLE] - before[region].notes[IDLE]) / 1e9);
     }
     putc('}', out);
 }

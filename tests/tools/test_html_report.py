@@ -193,6 +193,12 @@ class Figures(ReportTest):
         self.assertEqual(row["in all, to 4k"], "{:+.1f} %".format(
             100 * ((value + 1e6) / (base + 1e6) - 1)))
 
+    def test_idle_time_has_no_instructions(self):
+        record = cell("4k")
+        region = record["result"]["regions"][0]
+        region["wall_s"], region["guest"]["idle_s"] = 3.0, 2.75
+        self.assertEqual(figures.instructions(record), 0.25e9)
+
     def test_no_instructions_without_icount(self):
         records = [cell("4k"), cell("contig")]
         for record in records:

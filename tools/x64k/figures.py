@@ -39,11 +39,12 @@ def measured(record: Record) -> Part:
 
 
 def instructions(record: Record) -> float | None:
-    """Known only where time is the number of instructions."""
-    wall_s = measured(record).get("wall_s")
-    if wall_s is None or not record["cell"]["machine"].get("icount"):
+    """Known only where time is the number of instructions; but time jumps
+    while a processor has nothing to do, such as waiting for a disk."""
+    part = measured(record)
+    if "wall_s" not in part or not record["cell"]["machine"].get("icount"):
         return None
-    return wall_s * 1e9
+    return (part["wall_s"] - part["guest"].get("idle_s", 0)) * 1e9
 
 
 @dataclass(frozen=True)

@@ -260,8 +260,9 @@ def costs(groups: list[Group], model: Model) -> str:
         "</tr>", f'<td class="text">{escape(model.cpi_source)}</td></tr>'))
     out = ["<p>cycles = instructions × cost + sum of (count × cost). Instructions "
            "are known only with <code>--icount</code>, where time is their "
-           "number (idle time would be in it); without it, only what misses "
-           "and faults cost can be told. Other costs: <code>x64k report DIR "
+           "number (less the time in which the processor was idle, known to "
+           "10 ms); without it, only what misses and faults cost can be told. "
+           "Other costs: <code>x64k report DIR "
            f"--costs FILE</code>; these are of <code>{escape(model.path.name)}"
            "</code>.</p>",
            table("Costs", ["event", "cycles", "source"], body).replace(
