@@ -166,6 +166,16 @@ class Figures(ReportTest):
         row = self.row(reader, "gups small, TLB zen4", "page faults")
         self.assertEqual(row["4k"], "9,999")
 
+    def test_regions_of_a_command(self):
+        records = [cell("4k"), cell("contig")]
+        for record in records:
+            record["result"]["regions"][0]["name"] = "query"
+        _, reader = self.report(records)
+        row = self.row(reader, "gups small (query), TLB zen4", "page faults")
+        self.assertEqual((row["4k"], row["contig"]), ("320", "20|× 0.062"))
+        row = self.row(reader, "gups small, TLB zen4", "page faults")
+        self.assertEqual(row["4k"], "9,999")
+
     def test_median_and_spread(self):
         _, reader = self.report(
             [cell("4k", run, extra=extra) for run, extra in

@@ -140,6 +140,7 @@ class Group:
     size: str
     tlb: str
     options: dict[str, Any]
+    region: str = ""        # of a command: one that it has marked
     cells: dict[str, list[Record]] = field(default_factory=dict)  # by mode
     label: str = ""         # what of this tells it from the others
 
@@ -167,32 +168,47 @@ def label(groups: list[Group]) -> None:
         alike = [one for one in groups if one.workload == group.workload
                  and one.size == group.size]
         words = [group.workload, group.size]
+        if group.region:
+            words.append(f"({group.region})")
         for name, value in group.options.items():
             if any(one.options.get(name) != value for one in alike):
                 words.append(name if value is True else f"{name} {value}")
         group.label = " ".join(filter(None, words))
 
 
+def parts(record: Record) -> Iterator[tuple[str, Record]]:
+    """The record, and one for each region that a command has marked; of a
+    workload only the one region counts."""
+    yield "", record
+    if record["result"] and measured(record) is record["result"]:
+        for region in record["result"]["regions"]:
+            yield region["name"], record | {"result": region | {"regions": []}}
+
+
 def groups(records: Iterable[Record]) -> list[Group]:
     """In the order of workloads as they first ran; failed cells left out."""
     found: dict[str, Group] = {}
-    for record in records:
-        cell = record["cell"]
-        key = json.dumps([cell["workload"], cell["size"], record["tlb"],
-                          record["options"]], sort_keys=True)
-        group = found.setdefault(key, Group(cell["workload"], cell["size"],
-                                            record["tlb"], record["options"]))
-        if record["status"] == matrix.DONE:
-            group.cells.setdefault(record["mode"], []).append(record)
+    for whole in records:
+        cell = whole["cell"]
+        for region, record in parts(whole):
+            key = json.dumps([cell["workload"], cell["size"], record["tlb"],
+                              record["options"], region], sort_keys=True)
+            group = found.setdefault(key, Group(
+                cell["workload"], cell["size"], record["tlb"],
+                record["options"], region))
+            if record["status"] == matrix.DONE:
+                group.cells.setdefault(record["mode"], []).append(record)
     label(list(found.values()))
-    order = {name: place for place, name in enumerate(dict.fromkeys(
+    place = {name: number for number, name in enumerate(dict.fromkeys(
         record["cell"]["workload"] for record in records))}
+    regions = list(dict.fromkeys(group.region for group in found.values()))
     for group in found.values():
         group.cells = {mode: group.cells[mode]
                        for mode in sorted(group.cells, key=mode_order)}
     return sorted((group for group in found.values() if group.cells),
-                  key=lambda group: (order[group.workload], group.size,
-                                     group.tlb, str(group.options)))
+                  key=lambda group: (place[group.workload], group.size,
+                                     regions.index(group.region), group.tlb,
+                                     str(group.options)))
 
 
 def rows(group: Group, measures: Iterable[Measure]) -> Iterator[

@@ -289,6 +289,7 @@ def costs(groups: list[Group], model: Model) -> str:
 
 def overhead(groups: list[Group]) -> str:
     """Time on stock QEMU, without a model, and with one."""
+    groups = [group for group in groups if not group.region]
     tlbs = list(dict.fromkeys(group.tlb for group in groups))
     base = next((name for name in ("stock", "off") if name in tlbs), None)
     if not base or len(tlbs) < 2:
