@@ -185,7 +185,8 @@ def plan(args: argparse.Namespace) -> list[matrix.Cell]:
                        args.runs or 1)
 
 
-def run_matrix(args: argparse.Namespace) -> int:
+def build_matrix(args: argparse.Namespace) -> None:
+    """What the cells need."""
     groups = ["qemu", "guest", "report"]
     if matrix.STOCK in args.tlb:
         groups.append("stock")
@@ -193,6 +194,10 @@ def run_matrix(args: argparse.Namespace) -> int:
     if any(job.options.get("image") == "debian" for job in jobs_of(args)):
         groups.append("debian")
     build.ensure(args, *groups)
+
+
+def run_matrix(args: argparse.Namespace) -> int:
+    build_matrix(args)
     cells = plan(args)
     args.results.mkdir(parents=True, exist_ok=True)
     if args.retry:

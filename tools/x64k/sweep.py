@@ -4,7 +4,7 @@
 import argparse
 import shutil
 
-from x64k import build, compare, guest, matrix, paths, proc, report_verb, slurm, ui
+from x64k import compare, guest, matrix, paths, proc, report_verb, slurm, ui
 
 EPILOG = """\
 Without --slurm: the same as x64k compare --results DIR.
@@ -65,9 +65,7 @@ def missing(args: argparse.Namespace, cells: list[matrix.Cell]
 
 def submit(args: argparse.Namespace) -> int:
     slurm.check()
-    compare.jobs_of(args)       # wrong names now, not after a build
-    stock = ["stock"] if matrix.STOCK in args.tlb else []
-    build.ensure(args, "qemu", "guest", "report", *stock)
+    compare.build_matrix(args)
     cells = compare.plan(args)
     if args.retry and not args.dry_run:
         matrix.forget_failed(cells, args.results)
