@@ -149,7 +149,7 @@ class Failure(GuestTest):
 
     def test_not_a_kernel(self):
         ran = self.boot("4k", "--kernel", "LICENSE", "--", "true", status=125)
-        self.assertIn("the emulator failed", ran.stderr)
+        self.assertIn("LICENSE is neither a bzImage nor a vmlinux", ran.stderr)
 
     def test_unknown_mode(self):
         ran = self.boot("8k", "--", "true", status=2)

@@ -113,6 +113,8 @@ def run_modes(args: argparse.Namespace, modes: list[str],
         with ui.step(f"mode {mode}"):
             output = bytearray()
             outcome = guest.run(machine, commands, output.extend)
+        for line in outcome.notes:
+            ui.warn(line)
         for line in outcome.complaints:
             ui.warn(f"guest kernel: {line} (console log: {paths.shown(outcome.console)})")
         for command, result, kept in zip(commands, outcome.results, results,

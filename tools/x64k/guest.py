@@ -23,12 +23,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from x64k import cpio, disk, paths, perf, ui
+from x64k import attach, cpio, disk, kernels, paths, perf, ui
 
 PANIC, TIMEOUT, FAILED = 123, 124, 125
 
+MEM = "512M"
+TIMEOUT_S = 600.0
+
 FOLIOS_64K = "thp_anon=64K:always"
-MEM, TIMEOUT_S = "512M", 600.0      # if nobody says otherwise
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ MODES = {
 # norandmaps: equal addresses in all modes, so that counts can be compared.
 KERNEL_LINE = ("console=ttyS0 panic=-1 oops=panic norandmaps "
                "transparent_hugepage=never")
+
+# Of other kernels: equal addresses in two boots, and, since the virtual
+# processor does not speculate, nothing that is done because others do.
+OTHER_KERNELS = "nokaslr mitigations=off"
 
 KERNEL_COMPLAINTS = re.compile(
     r"WARNING:|BUG:|Oops:|general protection fault|Call Trace|"
@@ -74,6 +80,13 @@ class Machine:
     root: disk.Disk | None = None   # else the initramfs
     binary: Path | None = None      # another emulator than ours
     options: tuple[str, ...] = ()   # more for its command line
+    own: kernels.Kernel | None = None        # what `kernel` is of, if not ours
+    initrd: Path | None = None      # instead of ours; it runs no commands
+    share: attach.Share | None = None
+    gdb: int | None = None          # port, or 0
+    qmp: Path | None = None
+    snapshot: bool = False          # has what a saved guest needs
+    incoming: str | None = None     # the saved guest that it is
 
     def tlb_properties(self) -> str:
         """TLB is a preset, or the path of a configuration file."""
@@ -93,6 +106,23 @@ class Machine:
             text += ",hwtlb-verify=on"
         return text
 
+    def run_options(self, folder: Path) -> list[str]:
+        """What is of one run only; FOLDER goes when it ends."""
+        options = []
+        if self.share or self.snapshot:
+            (folder / "empty").mkdir()
+            options += attach.share_folder(self.share, folder / "empty")
+        if self.gdb is not None:
+            symbols = (self.own.symbols if self.own else paths.VMLINUX)
+            options += attach.gdb_stub(self.gdb, folder, symbols)
+        if self.qmp:
+            options += attach.qmp_server(self.qmp)
+        if self.incoming:
+            options += ["-fw_cfg", "name=opt/x64k/run,file="
+                        + attach.quoted(folder / "initrd"),
+                        "-incoming", self.incoming]
+        return options
+
     def command(self, initrd: Path, ports: list[str]) -> list[str]:
         """The emulator's command line, without a run's own details."""
         mode = MODES[self.mode]
@@ -111,8 +141,13 @@ class Machine:
             "-initrd", str(initrd), "-append", line, *ports]
         if self.root:
             command += self.root.options()
-        if tlb:
+        # A saved guest may be loaded with a model, and with a share.
+        if self.snapshot:
+            command += ["-device", "hwtlb-pci,without-model=on"]
+        elif tlb:
             command += ["-device", "hwtlb-pci"]
+        if self.share or self.snapshot:
+            command += attach.share_device()
         if self.verify:
             command += ["-d", "guest_errors"]
         if self.icount:
@@ -130,6 +165,7 @@ class Outcome:
     console: Path
     host_s: float                   # from power-on to power-off
     complaints: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # of the guest's init
 
 
 def is_file(tlb: str) -> bool:
@@ -151,16 +187,22 @@ def tail(text: str, lines: int = 8) -> str:
 
 def write_initrd(out: Path, machine: Machine,
                  commands: list[list[bytes]]) -> None:
-    """The initramfs, followed by an archive with what this run shall do."""
+    """The initramfs, followed by an archive with what this run shall do: the
+    archive only, if the guest is loaded."""
     if not paths.INITRAMFS.exists():
         raise ui.X64kError(f"no guest image at {paths.INITRAMFS}; "
                            "`x64k build` makes it")
     with out.open("wb") as image:
-        image.write(paths.INITRAMFS.read_bytes())
-        if machine.pmu and not machine.root:    # an image has its own perf
-            image.write(perf.archive().read_bytes())
+        if not machine.incoming:
+            image.write(paths.INITRAMFS.read_bytes())
+            if machine.pmu and not machine.root:    # an image has its own
+                image.write(perf.archive().read_bytes())
         archive = cpio.Archive(image)
         archive.file("x64k/mode", machine.mode.encode() + b"\n")
+        if machine.share:
+            archive.file("x64k/share", b"")
+        if machine.snapshot and not machine.incoming:
+            archive.file("x64k/save", b"")
         for number, argv in enumerate(commands):
             data = b"".join(word + b"\0" for word in argv)
             archive.file(f"x64k/commands/{number:03}/argv", data)
@@ -221,9 +263,23 @@ class Emulator:
 
 
 def check_kernel(machine: Machine) -> None:
-    kernel = machine.kernel or paths.VMLINUX
-    if not kernel.is_file():
-        raise ui.X64kError(f"no guest kernel at {kernel}")
+    image = machine.kernel or paths.VMLINUX
+    if not image.is_file():
+        raise ui.X64kError(f"no guest kernel at {paths.shown(image)}")
+    if not machine.own:
+        return
+    wanted = kernels.CONSOLE
+    if not machine.initrd:
+        wanted = wanted | kernels.OURS
+        if MODES[machine.mode].append:
+            wanted = wanted | kernels.FOLIOS
+        if machine.share:
+            wanted = wanted | kernels.SHARE
+        if machine.snapshot:
+            wanted = wanted | kernels.SNAPSHOT
+    if machine.cpus > 1:
+        wanted = wanted | kernels.SMP
+    kernels.check(machine.own, wanted)
 
 
 def explain(machine: Machine, console: Path, errors: Path,
@@ -232,6 +288,8 @@ def explain(machine: Machine, console: Path, errors: Path,
     text = console.read_text(errors="replace") if console.exists() else ""
     said = errors.read_text(errors="replace").strip()
     where = f"console log: {paths.shown(console)}"
+    if machine.own and not machine.initrd and not status:
+        where += kernels.advice(text)
     if panic := re.search(r"Kernel panic - not syncing.*", text):
         return ui.X64kError(f"guest kernel panic: {panic[0].strip()}\n"
                             f"  {where}", PANIC)
@@ -249,12 +307,21 @@ def explain(machine: Machine, console: Path, errors: Path,
                         f"{tail(text)}\n  {where}", FAILED)
 
 
+def file_ports(console: Path, output: Path) -> list[str]:
+    """Both serial ports, into files."""
+    ports = []
+    for name, path in (("console", console), ("output", output)):
+        ports += ["-chardev", f"file,id={name},path={attach.quoted(path)}",
+                  "-serial", f"chardev:{name}"]
+    return ports
+
+
 def run(machine: Machine, commands: list[list[bytes]],
         sink: Callable[[bytes], None],
         console: Path | None = None) -> Outcome:
-    """Boots, runs COMMANDS one after the other, and powers off.  What they
-    write goes to SINK as it comes; what the guest's console says, to the file
-    CONSOLE, or to a new one."""
+    """Boots (or loads), runs COMMANDS one after the other, and powers off.
+    What they write goes to SINK as it comes; what the guest's console says, to
+    the file CONSOLE, or to a new one."""
     check_kernel(machine)
     console = console or log_path(machine.mode)
     with tempfile.TemporaryDirectory(prefix="x64k-") as folder:
@@ -262,12 +329,8 @@ def run(machine: Machine, commands: list[list[bytes]],
                                   ("initrd", "output", "errors"))
         write_initrd(initrd, machine, commands)
         output.touch()
-        ports = []
-        for name, path in (("console", console), ("output", output)):
-            # A comma is doubled in QEMU's options.
-            shown = str(path).replace(",", ",,")
-            ports += ["-chardev", f"file,id={name},path={shown}",
-                      "-serial", f"chardev:{name}"]
+        ports = [*file_ports(console, output),
+                 *machine.run_options(Path(folder))]
         start = time.monotonic()
         with Emulator(machine.command(initrd, ports), errors, True) as qemu, \
                 output.open("rb") as stream:
@@ -289,7 +352,13 @@ def run(machine: Machine, commands: list[list[bytes]],
         found = complaints(text) + stale_uses(said)
         for line in unknown_events(said):
             ui.warn(line)
-        return Outcome(results, console, host_s, found)
+        return Outcome(results, console, host_s, found, notes(text))
+
+
+def notes(console: str) -> list[str]:
+    """What init found that its user should know."""
+    return [line.strip() for line in
+            re.findall(r"^x64k-note: (.*)", console, re.MULTILINE)]
 
 
 def complaints(console: str) -> list[str]:
@@ -319,10 +388,15 @@ def shell(machine: Machine) -> int:
     saved = termios.tcgetattr(0) if terminal else None
     with tempfile.TemporaryDirectory(prefix="x64k-") as folder:
         initrd, errors = Path(folder, "initrd"), Path(folder, "errors")
-        write_initrd(initrd, machine, [])
-        log = str(console).replace(",", ",,")
+        if machine.initrd:
+            initrd = machine.initrd
+        else:
+            write_initrd(initrd, machine, [])
+        log = attach.quoted(console)
         ports = ["-chardev", f"stdio,id=console,mux=on,signal=off,logfile={log}",
-                 "-serial", "chardev:console", "-mon", "chardev=console"]
+                 "-serial", "chardev:console", "-mon", "chardev=console",
+                 *(["-serial", "null"] if machine.snapshot else []),
+                 *machine.run_options(Path(folder))]
         if terminal:
             ui.info("Ctrl-A x ends the machine, Ctrl-A h tells more")
         try:
@@ -403,9 +477,14 @@ def add_options(parser: argparse.ArgumentParser, tlb: str,
                         "tables: finds kernels that forget to drop one; slow")
     parser.add_argument("--mem", metavar="N", type=valid_mem, default=MEM,
                         help=f"memory of the guest (default {MEM})")
+    parser.add_argument("--cpus", metavar="N", type=positive(int), default=1,
+                        help="virtual CPUs (default 1)")
     parser.add_argument("--kernel", metavar="PATH", type=Path,
-                        help="boot this kernel instead of ours; debian: that "
-                        "of Debian 13")
+                        help="boot this kernel instead of ours: a built tree, "
+                        "an object directory (make O=), a vmlinux or a "
+                        "bzImage; debian: that of Debian 13")
+    parser.add_argument("--share", metavar="DIR[:ro]", type=attach.valid_share,
+                        help="let the guest see this folder, in /mnt/share")
     disk.add_options(parser)
     parser.add_argument("--append", metavar="STRING", default="",
                         help="more for the kernel command line")
@@ -418,8 +497,7 @@ def add_options(parser: argparse.ArgumentParser, tlb: str,
 
 
 def machine_of(args: argparse.Namespace, mode: str) -> Machine:
-    cpus = getattr(args, "cpus", 1)
-    if args.icount and cpus > 1:
+    if args.icount and args.cpus > 1:
         raise ui.X64kError("--icount needs a single CPU", 2)
     if args.tlb == "off" and not getattr(args, "pmu", False):
         for name in ("coalesce", "observe", "verify"):
@@ -429,15 +507,15 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     pmu = getattr(args, "pmu", False)
     tlb = perf.TLB if pmu and args.tlb == "off" else args.tlb
     cpu = getattr(args, "cpu", None) or (perf.cpu_for(tlb) if pmu else "max")
-    kernel, append = args.kernel, args.append
-    if kernel and str(kernel) == "debian":
-        kernel = perf.debian_kernel()
-        # As ours: the virtual processor does not speculate.
-        append = f"mitigations=off {append}".rstrip()
-    return Machine(mode, tlb, args.mem, cpus, kernel, append,
+    own, append = None, args.append
+    if args.kernel:
+        own = kernels.find(args.kernel)
+        append = f"{OTHER_KERNELS} {append}".rstrip()
+    return Machine(mode, tlb, args.mem, args.cpus, own and own.image, append,
                    args.timeout, args.icount, coalesce=args.tlb_coalesce,
                    observe=args.tlb_observe, verify=bool(args.tlb_verify),
-                   cpu=cpu, pmu=pmu, root=disk.of(args))
+                   cpu=cpu, pmu=pmu, own=own, share=args.share,
+                   root=disk.of(args))
 
 
 def command_of(args: argparse.Namespace) -> list[bytes]:

@@ -11,13 +11,6 @@ word() {
     tr ' ' '\n' </proc/cmdline | sed -n "s|^$1=||p"
 }
 
-fail() {
-    echo "x64k-error: $*"
-    stop
-    # It takes a moment.
-    sleep 60
-}
-
 disk=$(word x64k.root)
 program=$(word x64k.init)
 [ -b "$disk" ] ||
