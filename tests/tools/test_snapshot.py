@@ -14,7 +14,8 @@ from unittest import mock
 from x64k import attach, boot, cli, snapshot, ui
 
 MACHINE = {"mode": "contig", "mem": "1G", "cpus": 2, "kernel": None,
-           "append": "", "icount": False, "cpu": None, "pmu": False}
+           "append": "", "icount": False, "cpu": None, "pmu": False,
+           "image": None}
 
 
 class Boot(unittest.TestCase):
@@ -46,6 +47,10 @@ class Options(Boot):
                 (("--mode", "4k", *initrd), ("true",), "--initrd"),
                 (("--mode", "4k", *initrd, "--save", "x"), (), "--initrd"),
                 (("--load", "x", *initrd), (), "--initrd"),
+                (("--mode", "4k", *initrd, "--image", "debian"), (),
+                 "--initrd"),
+                (("--mode", "4k", "--image", "debian", "--init", "--save",
+                  "x"), (), "--init"),
                 (("--mode", "4k", "--save", "x", "--gdb"), (), "--gdb"),
                 (("--mode", "4k", "--save", "x", "--tlb", "skylake"), (),
                  "give --tlb with --load")):
