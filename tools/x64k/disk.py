@@ -69,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def of(args: argparse.Namespace) -> Disk | None:
     own_init = getattr(args, "init", False)
     if own_init and not args.image:
-        raise ui.X64kError("--init is an image's: --image", 2)
+        raise ui.X64kError("--init starts an image's own init: give --image", 2)
     if not args.image:
         return None
     if args.image == "debian":
