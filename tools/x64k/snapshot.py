@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from x64k import VERSION, attach, guest, paths, qmp, ui, versions
+from x64k import (VERSION, attach, guest, paths, perf, qmp, ui,
+                  versions)
 
 PLACE = paths.BUILD / "snapshots"
 SUFFIX = ".x64k"
@@ -109,7 +110,7 @@ def described(args: argparse.Namespace) -> dict[str, Any]:
         elif known[name]:
             known[name] = "debian"
     if args.pmu:
-        known["tlb"] = args.tlb
+        known["tlb"] = perf.TLB if args.tlb == "off" else args.tlb
     return known
 
 
