@@ -50,7 +50,9 @@ def number(value: float | None, unit: str = "") -> str:
 def ratio(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" if value >= 0.0995 or not value else f"{value:.2g}"
+    if not value:
+        return "0"
+    return f"{value:.2f}" if value >= 0.0995 else f"{value:.2g}"
 
 
 def short(value: float) -> str:
