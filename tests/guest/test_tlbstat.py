@@ -185,6 +185,14 @@ class Tlbstat(GuestTest):
                              for region in report["regions"]))
         self.assertEqual(report["guest"]["folios_64k"], 0)
 
+    def test_idle_time(self):
+        """Two processors, one of which at least sleeps for a second."""
+        server, = (r for r in self.json("named")["regions"]
+                   if r["name"] == "server")
+        idle = server["guest"]["idle_s"]
+        self.assertGreater(idle, 0.5)
+        self.assertLess(idle, 2 * server["wall_s"] + 0.05)
+
     def test_a_region_that_is_not_there(self):
         self.assertEqual(self.json("nowhere")["regions"], [])
         self.assertIn("no region 'nowhere' was entered", self.parts["said"])
