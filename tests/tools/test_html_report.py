@@ -49,7 +49,8 @@ def cell(mode: str, run: int = 1, workload: str = "gups", tlb: str = "zen4",
         "started": "2026-01-01T00:00:00Z", "status": "done", "error": None,
         "warnings": [], "host_s": 2.0, "host_cpu_s": 1.5, "exit_status": 0,
         # The whole command had more: set-up.
-        "result": {"status": 0, "wall_s": 9.0, "guest": {"page_faults": 9999},
+        "result": {"status": 0, "wall_s": 9.0, "guest": {
+                       "page_faults": 9999, "idle_s": 0.01},
                    "counters": counters(7777, 0, 6666), "regions": [region]}}
     return record | more
 
@@ -208,6 +209,13 @@ class Figures(ReportTest):
         region = record["result"]["regions"][0]
         region["wall_s"], region["guest"]["idle_s"] = 3.0, 2.75
         self.assertEqual(figures.instructions(record), 0.25e9)
+        # Nobody tells of the region: the whole command decides.
+        del region["guest"]["idle_s"]
+        self.assertEqual(figures.instructions(record), 3e9)
+        record["result"]["guest"]["idle_s"] = 0.5
+        self.assertIsNone(figures.instructions(record))
+        del record["result"]["guest"]["idle_s"]
+        self.assertIsNone(figures.instructions(record))
 
     def test_no_instructions_without_icount(self):
         records = [cell("4k"), cell("contig")]

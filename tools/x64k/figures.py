@@ -16,6 +16,7 @@ from x64k.matrix import Record
 
 BASE = "4k"
 REGION = "workload"     # of a workload: what is counted, apart from set-up
+IDLE_KNOWN_TO_S = 0.01
 WITHOUT = ("off", "stock")      # no model: nothing is counted
 
 # Title of a size class -> the counters of it, less the level.
@@ -38,13 +39,24 @@ def measured(record: Record) -> Part:
     return result
 
 
+def idle_s(record: Record) -> float | None:
+    """Of what is measured.  A program does not tell it of its own region: it
+    had none if the whole command had none."""
+    own = measured(record)["guest"].get("idle_s")
+    whole = record["result"]["guest"].get("idle_s")
+    if own is None and whole is not None and whole <= IDLE_KNOWN_TO_S:
+        return 0
+    return own
+
+
 def instructions(record: Record) -> float | None:
     """Known only where time is the number of instructions; but time jumps
     while a processor has nothing to do, such as waiting for a disk."""
-    part = measured(record)
-    if "wall_s" not in part or not record["cell"]["machine"].get("icount"):
+    wall_s, idle = measured(record).get("wall_s"), idle_s(record)
+    if (wall_s is None or idle is None
+            or not record["cell"]["machine"].get("icount")):
         return None
-    return (part["wall_s"] - part["guest"].get("idle_s", 0)) * 1e9
+    return (wall_s - idle) * 1e9
 
 
 @dataclass(frozen=True)
@@ -181,8 +193,12 @@ def parts(record: Record) -> Iterator[tuple[str, Record]]:
     workload only the one region counts."""
     yield "", record
     if record["result"] and measured(record) is record["result"]:
+        idle = idle_s(record)
         for region in record["result"]["regions"]:
-            yield region["name"], record | {"result": region | {"regions": []}}
+            told = {} if idle is None or idle > IDLE_KNOWN_TO_S else {
+                "idle_s": 0}
+            yield region["name"], record | {"result": region | {
+                "regions": [], "guest": told | region["guest"]}}
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
