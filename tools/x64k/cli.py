@@ -105,7 +105,9 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:
-        return args.module.run(args)
+        status = args.module.run(args)
+        sys.stdout.flush()      # here, where a reader that has gone is no news
+        return status
     except ui.X64kError as error:
         print(f"x64k: error: {error}", file=sys.stderr)
         return error.status
