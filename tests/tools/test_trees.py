@@ -153,6 +153,37 @@ class Queue(unittest.TestCase):
         self.assertEqual(trees.head(self.up.tree), head)
         self.assertIn("five\n", (self.up.tree / "a.c").read_text())
 
+    def narrow_tree(self) -> str:
+        """A queue that edits b.c, and a tree whose git knows a.c only; returns
+        the patch of b.c, which the tree has not seen yet."""
+        self.two_patches()
+        second = trees.queue(self.up)[1]
+        text = second.read_text()
+        second.unlink()
+        self.up = dataclasses.replace(self.up, tracked=("a.c",))
+        trees.create(self.up, self.source)
+        self.assertEqual(trees.git(self.up.tree, "ls-files"), "a.c")
+        return text
+
+    def test_a_new_patch_edits_what_git_did_not_look_at(self):
+        text = self.narrow_tree()
+        (self.up.patches / "0002-b.patch").write_text(text)
+        trees.remake(self.up)
+        self.assertIn("seven\n", (self.up.tree / "b.c").read_text())
+        self.refresh()
+        self.assertEqual(text, trees.queue(self.up)[1].read_text())
+
+    def test_such_a_patch_is_refused_and_nothing_changes(self):
+        text = self.narrow_tree().replace(" line 6\n", " line six\n")
+        (self.up.patches / "0002-b.patch").write_text(text)
+        head, state = trees.head(self.up.tree), trees.read_state(self.up.tree)
+        with self.assertRaisesRegex(trees.PatchError, "b.c"):
+            trees.remake(self.up)
+        self.assertEqual(trees.head(self.up.tree), head)
+        self.assertEqual(trees.read_state(self.up.tree), state)
+        self.assertEqual((self.up.tree / "b.c").read_text(), self.text)
+        self.assertIn("five\n", (self.up.tree / "a.c").read_text())
+
     def test_uncommitted_edits_are_never_lost(self):
         self.two_patches()
         (self.up.tree / "a.c").write_text("work\n")

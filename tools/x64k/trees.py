@@ -48,7 +48,8 @@ QEMU = Upstream("qemu", "QEMU", "10.0", ROOT / "qemu-patches", SRC / "qemu",
 LINUX = Upstream("linux", "Linux", "6.12", ROOT / "guest-images/linux/patches",
                  SRC / "linux", (BUILD / "linux",), {},
                  ("Documentation/arch/x86", "Documentation/mm", "arch/x86",
-                  "fs/proc", "include", "init", "kernel", "mm", "scripts"),
+                  "fs/proc", "include", "init", "ipc", "kernel", "mm",
+                  "scripts"),
                  ("Kbuild", "arch/x86"))
 # Seen from its objects, each of the two sources is at ../src/qemu: what they
 # have in common, ccache compiles once.
@@ -179,6 +180,19 @@ def head(tree: Path) -> str:
     return git(tree, "rev-parse", "HEAD")
 
 
+def widen(up: Upstream, names: list[str]) -> list[str]:
+    """Takes files that git has not looked at so far into the base, to which
+    the tree has been reset: they are as upstream has them.  Tells which."""
+    known = set(git(up.tree, "ls-files", "--", *names).splitlines())
+    fresh = [name for name in names
+             if name not in known and (up.tree / name).is_file()]
+    if fresh:
+        git(up.tree, "add", "-f", "--", *fresh)
+        git(up.tree, "commit", "-q", "--amend", "--no-edit")
+        write_state(up.tree, read_state(up.tree) | {"base": head(up.tree)})
+    return fresh
+
+
 def remake(up: Upstream) -> None:
     """Brings the commits of the tree in line with the changed queue."""
     state = read_state(up.tree)
@@ -211,10 +225,17 @@ def remake(up: Upstream) -> None:
                    git_run(Path(scratch), "apply", "--numstat",
                            patch).stdout.splitlines()]
     before = snapshot(changed() | set(listing))
+    fresh: list[str] = []
     try:
         git(up.tree, "reset", "-q", "--hard", state["base"])
+        fresh = widen(up, listing)
         apply(up, up.tree)
     except BaseException:
+        if fresh:   # or the way back would delete them
+            git(up.tree, "reset", "-q", "--hard",
+                read_state(up.tree)["base"])
+            git(up.tree, "rm", "-q", "--cached", "--", *fresh)
+            write_state(up.tree, state)
         git(up.tree, "reset", "-q", "--hard", state["head"])
         raise
     finally:
@@ -223,8 +244,8 @@ def remake(up: Upstream) -> None:
             if path.is_file() and path.read_bytes() == contents:
                 os.utime(path, ns=(stamp, stamp))
         git_run(up.tree, "update-index", "-q", "--refresh")
-    write_state(up.tree, state | {"queue": queue_digest(up),
-                                  "head": head(up.tree)})
+    write_state(up.tree, read_state(up.tree) | {
+        "queue": queue_digest(up), "head": head(up.tree)})
 
 
 # --- the overlay -----------------------------------------------------------
