@@ -19,17 +19,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PAGE 4096UL
-#define FOLIO (64UL << 10)
-#define PAGES 1024              /* 4 MB: sixty-four folios of 64 KB */
-#define WORDS (PAGE / 8)
+#include "page-size.h"
+
+#define PAGE page_size
+#define FOLIO (16 * PAGE)
+#define MAX_PAGES 1024          /* of 4 KB: 4 MB, sixty-four folios of 64 KB */
+#define PAGES (PAGE == 4096 ? MAX_PAGES : 256)
+#define WORDS 512               /* of a page, all over it */
+#define STRIDE (PAGE / 4096)
 
 typedef struct Page {
     uint64_t value;             /* every word: value + its index; 0: zeroes */
     int prot;
 } Page;
 
-static Page pages[PAGES];       /* the oracle */
+static size_t page_size = 4096; /* what system calls count in */
+static Page pages[MAX_PAGES];   /* the oracle */
 static char *memory, *elsewhere;
 static uint64_t rng;
 static unsigned long step;
@@ -69,7 +74,7 @@ static void fill(unsigned page, uint64_t value)
     unsigned i;
 
     for (i = 0; i < WORDS; i++) {
-        word[i] = value + i;
+        word[i * STRIDE] = value + i;
     }
     pages[page].value = value;
 }
@@ -82,7 +87,7 @@ static void check_content(unsigned page, unsigned stride)
     unsigned i;
 
     for (i = next() % stride; i < WORDS; i += stride) {
-        if (word[i] != (value ? value + i : 0)) {
+        if (word[i * STRIDE] != (value ? value + i : 0)) {
             fail("wrong content", page);
         }
     }
@@ -212,8 +217,17 @@ int main(int argc, char **argv)
     static const int prots[] = {
         PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE
     };
+    int swap = 0;
     unsigned i;
 
+    /* integrity [STEPS [SEED [PAGE-SIZE [swap]]]] */
+    if (argc > 3) {
+        page_size = strtoul(argv[3], NULL, 0);
+        must(!prctl(PR_SET_PAGE_SIZE, page_size), "PR_SET_PAGE_SIZE");
+    }
+    if (argc > 4) {
+        swap = !strcmp(argv[4], "swap");
+    }
     rng = (argc > 2 ? strtoull(argv[2], NULL, 0) : 1) * 0x9e3779b97f4a7c15 | 1;
     zero_fd = open("/dev/zero", O_RDONLY);
     must(zero_fd >= 0 && !pipe(pipe_fds), "open");
@@ -261,9 +275,10 @@ int main(int argc, char **argv)
         } else if (what < 15) {
             what = 5;
             fork_both(page, n);
-        } else {                /* ages the pages: clears A bits */
+        } else {                /* ages the pages: clears A bits; or swaps */
             what = 6;
-            must(!madvise(at(page), n * PAGE, MADV_COLD), "madvise");
+            must(!madvise(at(page), n * PAGE, swap ? MADV_PAGEOUT : MADV_COLD),
+                 "madvise");
         }
         done[what]++;
         check(page, n, 16);
@@ -272,7 +287,8 @@ int main(int argc, char **argv)
     protect(0, PAGES, PROT_READ);
     check(0, PAGES, 1);
     printf("integrity: %lu steps right: %lu write, %lu mprotect, %lu munmap, "
-           "%lu DONTNEED, %lu mremap, %lu fork, %lu COLD\n", steps, done[0],
-           done[1], done[2], done[3], done[4], done[5], done[6]);
+           "%lu DONTNEED, %lu mremap, %lu fork, %lu %s\n", steps, done[0],
+           done[1], done[2], done[3], done[4], done[5], done[6],
+           swap ? "PAGEOUT" : "COLD");
     return 0;
 }
