@@ -28,7 +28,7 @@ emulator failed, 130 interrupted, 2 wrong usage.
 
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
-    modes = "".join(f"\n  {name:9} {mode.meaning}"
+    modes = "".join(f"\n  {name:17} {mode.meaning}"
                     for name, mode in guest.MODES.items())
     parser = subparsers.add_parser(
         "boot", help="run a command (or a shell) in a guest",

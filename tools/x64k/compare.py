@@ -79,8 +79,9 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Those of the matrix, which x64k sweep has too."""
     parser.add_argument("--modes", type=modes_list, metavar="M,...",
-                        default=list(guest.MODES),
-                        help=f"default {','.join(guest.MODES)}")
+                        default=list(guest.DEFAULT_MODES),
+                        help=f"default {','.join(guest.DEFAULT_MODES)}; "
+                        f"there are {', '.join(guest.MODES)}")
     group = parser.add_argument_group("a matrix")
     group.add_argument("--results", metavar="DIR", type=results_path,
                        help="folder of the cells and of the report")

@@ -74,7 +74,7 @@ def sentence(toucher: list[dict[str, Any]], sqlite: list[dict[str, Any]]
 
 def run(args: argparse.Namespace) -> int:
     build.ensure(args, "qemu", "guest")
-    toucher, sqlite = compare.run_modes(args, list(guest.MODES),
+    toucher, sqlite = compare.run_modes(args, list(guest.DEFAULT_MODES),
                                         [TOUCHER, SQLITE])
     print(f"\nTLB model {args.tlb}, guest memory {args.mem}")
     print(f"\ntoucher: 64 MB of anonymous memory\n\n{report.table(toucher)}")

@@ -45,7 +45,16 @@ MODES = {
     "emulated": Mode(FOLIOS_64K, "", "64 KB folios on plain 4 KB hardware"),
     "contig": Mode(FOLIOS_64K, ",x64k-contig=on",
                    "64 KB folios, contiguity hint on"),
+    "process64k": Mode("", "", "64 KB pages for the command, by prctl"),
+    "process64k+contig": Mode("", ",x64k-contig=on",
+                              "the same, contiguity hint on"),
+    "system64k": Mode("page_size=64K", "",
+                      "64 KB pages for all processes, by page_size="),
+    "system64k+contig": Mode("page_size=64K", ",x64k-contig=on",
+                             "the same, contiguity hint on"),
 }
+# What compare and demo do if nothing is said: each costs a boot.
+DEFAULT_MODES = ("4k", "emulated", "contig")
 
 # oops=panic: a guest that is no longer right must not go on to be measured.
 # norandmaps: equal addresses in all modes, so that counts can be compared.

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Page sizes of processes (docs/kernel.md): the interface, and memory that
+stays right, in each mode."""
+
+import re
+import unittest
+
+from support import GuestTest, mode_of
+
+from x64k import report
+
+FULL, COMPAT = r"PageSize:\s+64 kB", r"PageSize:\s+4 kB"
+UNIT = r"PageUnit:\s+64 kB"
+
+
+class PageSizeTest(GuestTest):
+    def sh(self, mode: str, script: str, *options: str) -> str:
+        """Runs a script in the guest; no line of it may fail."""
+        ran = self.boot(mode, *options, "--", "sh", "-ec", script)
+        return ran.stdout.decode()
+
+    def assertTap(self, text: str, least: int):
+        """The guest's test program has run all that it had planned."""
+        self.assertNotIn("Bail out", text)
+        self.assertEqual(re.findall(r"^not ok.*(?:\n#.*)*", text,
+                                    re.MULTILINE), [])
+        for plan in (plans := re.findall(r"^1\.\.(\d+)", text, re.MULTILINE)):
+            self.assertGreater(int(plan), least)
+        passed = re.findall(r"^ok ", text, re.MULTILINE)
+        self.assertEqual(len(passed), sum(map(int, plans)))
+
+
+class Modes(PageSizeTest):
+    SHOW = ("getconf PAGE_SIZE; grep ^Page /proc/self/status;"
+            "pagesize")
+
+    def test_4k(self):
+        out = self.sh("4k", self.SHOW)
+        self.assertTrue(out.startswith("4096\n"), out)
+        self.assertNotRegex(out, UNIT)
+        self.assertTrue(out.endswith("4096\n"), out)
+
+    def modes_64k(self, mode: str):
+        for name, mmu in ((mode, "4"), (mode + "+contig", "64")):
+            with self.subTest(mode=name):
+                # busybox is Debian's, linked for 4 KB; getconf is ours.
+                out = self.sh(name, self.SHOW)
+                self.assertTrue(out.startswith("65536\n"), out)
+                self.assertRegex(out, COMPAT)
+                self.assertRegex(out, UNIT)
+                self.assertTrue(out.endswith("65536\n"), out)
+                out = self.sh(name, "pagesize -v")
+                self.assertRegex(out, FULL)
+                self.assertRegex(out, r"KernelPageSize:\s+64 kB\n"
+                                 rf"MMUPageSize:\s+{mmu} kB")
+
+    def test_process64k(self):
+        self.modes_64k("process64k")
+
+    def test_system64k(self):
+        self.modes_64k("system64k")
+
+    def test_first_process(self):
+        """With page_size= even the first process has that memory."""
+        self.assertRegex(self.sh("system64k", "grep ^Page /proc/1/status"),
+                         UNIT)
+
+    def test_bad_size_on_kernel_line(self):
+        out = self.sh("4k", "dmesg; getconf PAGE_SIZE",
+                      "--append", "page_size=8K")
+        self.assertIn("page_size= must be 4K, 16K or 64K", out)
+        self.assertTrue(out.endswith("\n4096\n"), out)
+
+
+class Launcher(PageSizeTest):
+    def test_launcher(self):
+        out = self.sh("4k", "pagesize 64K getconf PAGE_SIZE;"
+                      "pagesize 16K getconf PAGESIZE; getconf PAGE_SIZE;"
+                      "pagesize 64K sh -c 'pagesize; pagesize 4k pagesize'")
+        self.assertEqual(out.split(), ["65536", "16384", "4096", "65536",
+                                       "4096"])
+
+    def test_errors(self):
+        out = self.sh("4k", """
+            for command in 'pagesize 8K true' 'pagesize 64X true' \
+                'pagesize 64K' 'pagesize 64K /none' 'pagesize 64K /tmp' \
+                'pagesize 64K sh -c "exit 9"'; do
+                status=0; eval "$command" || status=$?
+                echo status $status
+            done""")
+        self.assertEqual(re.findall(r"status (\d+)", out),
+                         ["125", "125", "125", "127", "126", "9"])
+        self.assertIn("the sizes are 4K, 16K and 64K", out)
+
+
+class Abi(PageSizeTest):
+    """Each system call with right, misaligned, empty and endless ranges."""
+
+    def test_sizes(self):
+        out = self.sh("4k", "for size in 4096 16384 65536; do "
+                      "pageabi $size; done")
+        self.assertEqual(out.count("TAP version"), 3)
+        self.assertTap(out, 120)
+
+    def test_contig(self):
+        out = self.sh("process64k+contig", "pageabi 65536",
+                      "--tlb", "skylake", "--tlb-verify")
+        self.assertTap(out, 120)
+
+
+class Memory(PageSizeTest):
+    """Random changes; contents and rights are checked after each."""
+
+    def test_full(self):
+        for mode in ("process64k", "process64k+contig"):
+            with self.subTest(mode=mode):
+                out = self.sh(mode, "integrity 60 1 65536", "--tlb", "skylake",
+                              "--tlb-verify")
+                self.assertIn("60 steps right", out)
+
+    def test_compat(self):
+        """4 KB system calls on 64 KB folios."""
+        for mode in ("process64k+contig", "system64k+contig"):
+            with self.subTest(mode=mode):
+                out = self.sh(mode, "integrity 300 2", "--tlb", "skylake",
+                              "--tlb-verify")
+                self.assertIn("300 steps right", out)
+
+    def test_toucher(self):
+        """One fault for 64 KB, and with the hint one TLB entry."""
+        modes = ["process64k+contig", "system64k"]
+        document = self.compare("--modes", ",".join(modes), "--", "toucher")
+        for name in modes:
+            mode = mode_of(document, name)
+            touched = report.region(mode, "first-touch")
+            self.assertGreaterEqual(touched["guest"]["page_faults"], 1024)
+            self.assertLess(touched["guest"]["page_faults"], 1024 + 16)
+            dense = report.region(mode, "dense")["counters"]
+            fills = report.total(dense, "l1d-fill-64k-.*")
+            if "contig" in name:
+                self.assertGreater(fills, 4000)
+            else:
+                self.assertFalse(fills)
+
+
+
+if __name__ == "__main__":
+    unittest.main()
