@@ -221,7 +221,7 @@ int main(int argc, char **argv)
     unsigned i;
 
     /* integrity [STEPS [SEED [PAGE-SIZE [swap]]]] */
-    if (argc > 3) {
+    if (argc > 3 && strcmp(argv[3], "-")) {     /* else what it has */
         page_size = strtoul(argv[3], NULL, 0);
         must(!prctl(PR_SET_PAGE_SIZE, page_size), "PR_SET_PAGE_SIZE");
     }

@@ -96,20 +96,32 @@ class Launcher(PageSizeTest):
 class Abi(PageSizeTest):
     """Each system call with right, misaligned, empty and endless ranges."""
 
+    # ext2 on a zram disk; the test program's second word is a file there.
+    DISK = """
+        echo 32M >/sys/block/zram0/disksize
+        mke2fs -b 4096 /dev/zram0 >/dev/null
+        mkdir /tmp/disk; mount -t ext4 /dev/zram0 /tmp/disk
+        """
+
     def test_sizes(self):
-        out = self.sh("4k", "for size in 4096 16384 65536; do "
-                      "pageabi $size; done")
+        out = self.sh("4k", self.DISK + "for size in 4096 16384 65536; do "
+                      "pageabi $size /tmp/disk/file; done")
         self.assertEqual(out.count("TAP version"), 3)
-        self.assertTap(out, 120)
+        self.assertTap(out, 140)
 
     def test_contig(self):
-        out = self.sh("process64k+contig", "pageabi 65536",
-                      "--tlb", "skylake", "--tlb-verify")
-        self.assertTap(out, 120)
+        out = self.sh("process64k+contig", self.DISK + "pageabi 65536 "
+                      "/tmp/disk/file", "--tlb", "skylake", "--tlb-verify")
+        self.assertTap(out, 140)
 
 
 class Memory(PageSizeTest):
     """Random changes; contents and rights are checked after each."""
+
+    SWAP = """
+        echo 256M >/sys/block/zram0/disksize
+        mkswap /dev/zram0 >/dev/null; swapon /dev/zram0
+        """
 
     def test_full(self):
         for mode in ("process64k", "process64k+contig"):
@@ -118,13 +130,22 @@ class Memory(PageSizeTest):
                               "--tlb-verify")
                 self.assertIn("60 steps right", out)
 
+    def test_swap(self):
+        out = self.sh("process64k+contig", self.SWAP + "integrity 60 1 65536 "
+                      "swap; grep pswp /proc/vmstat", "--tlb", "skylake")
+        self.assertIn("60 steps right", out)
+        for way in ("in", "out"):
+            self.assertRegex(out, rf"pswp{way} [1-9]")
+
     def test_compat(self):
         """4 KB system calls on 64 KB folios."""
         for mode in ("process64k+contig", "system64k+contig"):
             with self.subTest(mode=mode):
-                out = self.sh(mode, "integrity 300 2", "--tlb", "skylake",
-                              "--tlb-verify")
+                out = self.sh(mode, self.SWAP + "integrity 300 2 - swap;"
+                              "grep pswpin /proc/vmstat",
+                              "--tlb", "skylake", "--tlb-verify")
                 self.assertIn("300 steps right", out)
+                self.assertRegex(out, r"pswpin [1-9]")
 
     def test_toucher(self):
         """One fault for 64 KB, and with the hint one TLB entry."""
