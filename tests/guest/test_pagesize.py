@@ -126,9 +126,9 @@ class Memory(PageSizeTest):
     def test_full(self):
         for mode in ("process64k", "process64k+contig"):
             with self.subTest(mode=mode):
-                out = self.sh(mode, "integrity 60 1 65536", "--tlb", "skylake",
+                out = self.sh(mode, "integrity 40 1 65536", "--tlb", "skylake",
                               "--tlb-verify")
-                self.assertIn("60 steps right", out)
+                self.assertIn("40 steps right", out)
 
     def test_swap(self):
         out = self.sh("process64k+contig", self.SWAP + "integrity 60 1 65536 "
@@ -141,10 +141,10 @@ class Memory(PageSizeTest):
         """4 KB system calls on 64 KB folios."""
         for mode in ("process64k+contig", "system64k+contig"):
             with self.subTest(mode=mode):
-                out = self.sh(mode, self.SWAP + "integrity 300 2 - swap;"
+                out = self.sh(mode, self.SWAP + "integrity 150 2 - swap;"
                               "grep pswpin /proc/vmstat",
                               "--tlb", "skylake", "--tlb-verify")
-                self.assertIn("300 steps right", out)
+                self.assertIn("150 steps right", out)
                 self.assertRegex(out, r"pswpin [1-9]")
 
     def test_toucher(self):
@@ -162,7 +162,6 @@ class Memory(PageSizeTest):
                 self.assertGreater(fills, 4000)
             else:
                 self.assertFalse(fills)
-
 
 
 if __name__ == "__main__":
