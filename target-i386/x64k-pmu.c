@@ -219,11 +219,8 @@ static void watch_misses(X64kPmu *pmu)
     }
 }
 
-void x64k_pmu_missed(X64kPmu *pmu)
+void x64k_pmu_look_at_misses(X64kPmu *pmu)
 {
-    if (likely(--pmu->misses_left > 0)) {
-        return;
-    }
     for (unsigned i = 0; i < n_counters(pmu); i++) {
         if (pmu->counters[i].counts &&
             pmu->counters[i].event.kind == X64K_EVENT_SUM) {
