@@ -64,6 +64,19 @@ class GuestTest(unittest.TestCase):
              ) -> subprocess.CompletedProcess:
         return self.x64k("boot", "--mode", mode, *args, status=status)
 
+    def at_prompt(self, line: bytes, *args: str) -> bytes:
+        """What x64k boot ARGS shows after LINE is typed into its shell."""
+        with start("boot", *args, "--timeout", "60",
+                   stdin=subprocess.PIPE) as process:
+            shown = b""
+            while not shown.endswith(b"# "):
+                byte = process.stdout.read(1)
+                self.assertTrue(byte, shown)
+                shown += byte
+            out, err = process.communicate(line + b"\nexit\n")
+        self.assertEqual(process.returncode, 0, err)
+        return out
+
     def assertNamesLog(self, message: str) -> str:
         """The message names a console log, which exists; its text."""
         found = LOG_NAME.search(message)

@@ -68,17 +68,9 @@ class Output(GuestTest):
 class Shell(GuestTest):
     def test_shell(self):
         """Without a command: a shell on the console, which ends by exit."""
-        with start("boot", "--mode", "4k", "--timeout", "60",
-                   stdin=subprocess.PIPE) as process:
-            shown = b""
-            while not shown.endswith(b"# "):
-                byte = process.stdout.read(1)
-                self.assertTrue(byte, shown)
-                shown += byte
-            out, err = process.communicate(
-                b"echo $((6 * 7)) is $(cat /x64k/mode)\nexit\n")
+        out = self.at_prompt(b"echo $((6 * 7)) is $(cat /x64k/mode)",
+                             "--mode", "4k")
         self.assertIn(b"42 is 4k", out)
-        self.assertEqual(process.returncode, 0, err)
 
     def test_terminal(self):
         """On a terminal Ctrl-C is the guest's, and the terminal is as it was

@@ -244,17 +244,9 @@ class Snapshot(Folder):
                                 status=124).stderr)
 
     def test_shell(self):
-        with start("boot", "--load", str(self.saved), "--timeout", "60",
-                   stdin=subprocess.PIPE) as process:
-            shown = b""
-            while not shown.endswith(b"# "):
-                byte = process.stdout.read(1)
-                self.assertTrue(byte, shown)
-                shown += byte
-            out, err = process.communicate(
-                b"echo $((6 * 7)) is $(cat /tmp/file)\nexit\n")
+        out = self.at_prompt(b"echo $((6 * 7)) is $(cat /tmp/file)",
+                             "--load", str(self.saved))
         self.assertIn(b"42 is prepared", out)
-        self.assertEqual(process.returncode, 0, err)
 
     def test_equal_counts(self):
         """Two loads of a deterministic guest count the same, to the last
