@@ -5,7 +5,8 @@
 #
 # SRC is a patched Linux tree (never written to), OBJ the object tree, OUT gets
 # vmlinux (boots with -kernel through PVH) and bzImage.  FRAGMENTs are merged
-# after x64k.config.  JOBS sets the parallelism, CC the compiler ("ccache gcc").
+# after x64k.config and patched.config; STOCK=1 leaves out the latter, for a tree
+# without our patches.  JOBS sets the parallelism, CC the compiler ("ccache gcc").
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -44,6 +45,7 @@ kmake() {
 
 fragment=$obj/x64k.fragment
 cat "$here/x64k.config" >"$fragment.new"
+[ -n "${STOCK-}" ] || cat "$here/patched.config" >>"$fragment.new"
 for extra in "$@"; do
     case $extra in
     /*) ;;
