@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +33,19 @@ typedef struct Page {
     uint64_t value;             /* every word: value + its index; 0: zeroes */
     int prot;
 } Page;
+
+/* What a step may also do to memory, if asked for: by words. */
+enum { SWAP, KSM, COMPACT, MIGRATE, WORDS_KNOWN };
+
+static const char *const words[WORDS_KNOWN] = {
+    [SWAP] = "swap",            /* out, with MADV_PAGEOUT */
+    [KSM] = "ksm",              /* let ksmd merge what is equal */
+    [COMPACT] = "compact",      /* all free memory, by moving what is used */
+    [MIGRATE] = "migrate",      /* to the other of two nodes */
+};
+
+static int wanted[WORDS_KNOWN];
+static int compact_fd;
 
 static size_t page_size = 4096; /* what system calls count in */
 static Page pages[MAX_PAGES];   /* the oracle */
@@ -121,11 +135,17 @@ static void check(unsigned page, unsigned n, unsigned stride)
     }
 }
 
+/* With KSM there are few values, so that there is something to merge. */
+static uint64_t new_value(void)
+{
+    return wanted[KSM] ? next() % 4 * 2 + 1 : next() | 1;
+}
+
 static void write_some(unsigned page, unsigned n)
 {
     for (; n--; page++) {
         if (pages[page].prot & PROT_WRITE && next() % 4) {
-            fill(page, next() | 1);
+            fill(page, new_value());
         }
     }
 }
@@ -158,6 +178,9 @@ static void map_again(unsigned page, unsigned n)
     must(mmap(at(page), n * PAGE, PROT_READ | PROT_WRITE,
               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at(page),
          "mmap");
+    if (wanted[KSM]) {
+        must(!madvise(at(page), n * PAGE, MADV_MERGEABLE), "MADV_MERGEABLE");
+    }
     set_zero(page, n);
 }
 
@@ -210,6 +233,60 @@ static void fork_both(unsigned page, unsigned n)
     }
 }
 
+/* All of the process, to node 0 or 1. */
+static void migrate(void)
+{
+    unsigned long to = 1 + next() % 2, from = 3 - to;
+
+    /* How many pages could not move is not an error. */
+    must(syscall(SYS_migrate_pages, 0, 8 * sizeof(to), &from, &to) >= 0,
+         "migrate_pages");
+}
+
+/* Ages pages, which clears their A bits, or does one of the words. */
+static void disturb(unsigned page, unsigned n)
+{
+    unsigned i, can[WORDS_KNOWN], count = 0;
+
+    for (i = 0; i < WORDS_KNOWN; i++) {
+        if (wanted[i]) {
+            can[count++] = i;
+        }
+    }
+    switch (count ? can[next() % count] : WORDS_KNOWN) {
+    case SWAP:
+        must(!madvise(at(page), n * PAGE, MADV_PAGEOUT), "MADV_PAGEOUT");
+        break;
+    case KSM:
+        usleep(20000);          /* ksmd's turn */
+        break;
+    case COMPACT:
+        must(write(compact_fd, "1", 1) == 1, "compact_memory");
+        break;
+    case MIGRATE:
+        migrate();
+        break;
+    default:
+        must(!madvise(at(page), n * PAGE, MADV_COLD), "MADV_COLD");
+    }
+}
+
+static void want(const char *word)
+{
+    unsigned i;
+
+    for (i = 0; i < WORDS_KNOWN; i++) {
+        if (!strcmp(word, words[i])) {
+            wanted[i] = 1;
+            return;
+        }
+    }
+    fprintf(stderr, "integrity: there is no word '%s': usage: integrity "
+            "[STEPS [SEED [PAGE-SIZE|- [swap|ksm|compact|migrate]...]]]\n",
+            word);
+    exit(2);
+}
+
 int main(int argc, char **argv)
 {
     unsigned long steps = argc > 1 ? strtoul(argv[1], NULL, 0) : 2000;
@@ -217,20 +294,22 @@ int main(int argc, char **argv)
     static const int prots[] = {
         PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE
     };
-    int swap = 0;
-    unsigned i;
+    int i;
 
-    /* integrity [STEPS [SEED [PAGE-SIZE [swap]]]] */
+    for (i = 4; i < argc; i++) {
+        want(argv[i]);
+    }
     if (argc > 3 && strcmp(argv[3], "-")) {     /* else what it has */
         page_size = strtoul(argv[3], NULL, 0);
         must(!prctl(PR_SET_PAGE_SIZE, page_size), "PR_SET_PAGE_SIZE");
     }
-    if (argc > 4) {
-        swap = !strcmp(argv[4], "swap");
-    }
     rng = (argc > 2 ? strtoull(argv[2], NULL, 0) : 1) * 0x9e3779b97f4a7c15 | 1;
     zero_fd = open("/dev/zero", O_RDONLY);
     must(zero_fd >= 0 && !pipe(pipe_fds), "open");
+    if (wanted[COMPACT]) {
+        compact_fd = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
+        must(compact_fd >= 0, "/proc/sys/vm/compact_memory");
+    }
 
     /* One reservation for both places, so that they have one alignment. */
     memory = mmap(NULL, (PAGES + 128) * PAGE + FOLIO, PROT_NONE,
@@ -240,7 +319,7 @@ int main(int argc, char **argv)
     elsewhere = memory + PAGES * PAGE;
     map_again(0, PAGES);
     for (i = 0; i < PAGES; i++) {
-        fill(i, next() | 1);
+        fill(i, new_value());
     }
 
     for (step = 0; step < steps; step++) {
@@ -275,10 +354,9 @@ int main(int argc, char **argv)
         } else if (what < 15) {
             what = 5;
             fork_both(page, n);
-        } else {                /* ages the pages: clears A bits; or swaps */
+        } else {
             what = 6;
-            must(!madvise(at(page), n * PAGE, swap ? MADV_PAGEOUT : MADV_COLD),
-                 "madvise");
+            disturb(page, n);
         }
         done[what]++;
         check(page, n, 16);
@@ -287,8 +365,7 @@ int main(int argc, char **argv)
     protect(0, PAGES, PROT_READ);
     check(0, PAGES, 1);
     printf("integrity: %lu steps right: %lu write, %lu mprotect, %lu munmap, "
-           "%lu DONTNEED, %lu mremap, %lu fork, %lu %s\n", steps, done[0],
-           done[1], done[2], done[3], done[4], done[5], done[6],
-           swap ? "PAGEOUT" : "COLD");
+           "%lu DONTNEED, %lu mremap, %lu fork, %lu others\n", steps, done[0],
+           done[1], done[2], done[3], done[4], done[5], done[6]);
     return 0;
 }
