@@ -30,6 +30,8 @@ GROUPS = {
     "report": [],
     "install": ["installable"],
     "slurm": [],
+    "debug-kernel": ["debug-kernel"],
+    "selftests": ["selftests"],
 }
 LOCK_PATIENCE_S = 10
 FAILURE = LOGS / "failure"      # a step's error, for us to print once

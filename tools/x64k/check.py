@@ -22,13 +22,16 @@ SUITES = {
     "install": ("install", "report"),
     "debian": ("qemu", "guest", "debian"),
     "slurm": ("qemu", "guest", "slurm"),
+    "selftests": ("qemu", "guest", "selftests"),
+    "torture": ("qemu", "guest", "debian", "debug-kernel"),
     "exact": ("qemu", "guest"),
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),
     "fuzz": ("fuzzer",),
 }
 # Long, or in need of more packages: only if asked for.
-ON_DEMAND = ("slurm", "exact", "upstream", "sanitize", "fuzz")
+ON_DEMAND = ("slurm", "selftests", "torture", "exact", "upstream", "sanitize",
+             "fuzz")
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
 
@@ -80,7 +83,9 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     build.add_options(parser)
     parser.add_argument("--suite", action="append", choices=SUITES,
                         help="only this suite (may be repeated); `slurm`, "
-                        "x64k sweep on a Slurm of this machine, `exact`, "
+                        "x64k sweep on a Slurm of this machine, `selftests`, "
+                        "Linux's own tests on the stock and on the patched "
+                        "kernel, `torture`, stress-ng on it, `exact`, "
                         "the long form of guest-exact, `upstream`, QEMU's own "
                         "qtests on ours and on the stock emulator, "
                         "`sanitize`, and `fuzz`, ten minutes of QEMU's "

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's targets of guest-images/meson.build:
-python3 -m x64k.image {kernel|initramfs|debian} STAMP [PROGRAM...]"""
+python3 -m x64k.image {kernel|initramfs|debian|...} STAMP [PROGRAM...]"""
 
 import re
 import runpy
 import sys
 from pathlib import Path
 
-from x64k import debian, meson, proc, steps
+from x64k import debian, meson, proc, selftests, steps
 from x64k.paths import BUILD, GUEST, INITRAMFS, LOGS, ROOT, SRC
 
 IMAGES = ROOT / "guest-images"
@@ -31,14 +31,21 @@ def initramfs(programs: list[Path]) -> None:
     script["build"](INITRAMFS, programs)
 
 
+STEPS = {
+    "kernel": kernel,
+    "debian": debian.image,
+    "debug-kernel": selftests.kernel,
+    "stock-kernel": selftests.stock_kernel,
+    "selftest-programs": selftests.programs,
+}
+
+
 def main(name: str, stamp: str, *programs: str) -> int:
     def step() -> None:
-        if name == "kernel":
-            kernel()
-        elif name == "debian":
-            debian.image()
-        else:
+        if name == "initramfs":
             initramfs([Path(program) for program in programs])
+        else:
+            STEPS[name]()
         Path(stamp).touch()
     return steps.guarded(step)
 

@@ -105,12 +105,13 @@ def qemu(_: Path) -> None:
 
 
 def qemu_stock(_: Path) -> None:
-    trees.ensure_stock()
+    trees.ensure_stock(trees.QEMU)
+    objects = trees.QEMU.stock_objects
     # The plugin that models caches is what the TLB model is measured against.
-    compile_qemu("qemu-stock", "stock QEMU", trees.STOCK, trees.STOCK_OBJECTS,
+    compile_qemu("qemu-stock", "stock QEMU", trees.QEMU.stock, objects,
                  ["qemu-system-x86_64", "contrib/plugins/libcache.so"])
-    publish(trees.STOCK_OBJECTS / "qemu-system-x86_64", QEMU_STOCK)
-    publish(trees.STOCK_OBJECTS / "contrib/plugins/libcache.so", CACHE_PLUGIN)
+    publish(objects / "qemu-system-x86_64", QEMU_STOCK)
+    publish(objects / "contrib/plugins/libcache.so", CACHE_PLUGIN)
 
 
 def qemu_sanitized(_: Path) -> None:

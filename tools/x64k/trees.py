@@ -40,21 +40,27 @@ class Upstream:
     tracked: tuple[str, ...]        # what git looks at
     contents: tuple[str, ...]       # what tells that it is the right source
 
+    # Seen from its objects, each of the two sources is at ../src/NAME: what
+    # they have in common, ccache compiles once.
+    @property
+    def stock(self) -> Path:
+        return BUILD / "stock/src" / self.name
+
+    @property
+    def stock_objects(self) -> Path:
+        return BUILD / "stock" / self.name
+
 
 QEMU = Upstream("qemu", "QEMU", "10.0", ROOT / "qemu-patches", SRC / "qemu",
                 (BUILD / "qemu",), OVERLAYS, (".",),
                 ("configure", "target/i386"))
 # All of Linux would cost git a minute; to edit elsewhere, `git add -f` first.
 LINUX = Upstream("linux", "Linux", "6.12", ROOT / "guest-images/linux/patches",
-                 SRC / "linux", (BUILD / "linux",), {},
+                 SRC / "linux", (BUILD / "linux", BUILD / "linux-debug"), {},
                  ("Documentation/arch/x86", "Documentation/mm", "arch/x86",
                   "fs/proc", "include", "init", "ipc", "kernel", "mm",
                   "scripts"),
                  ("Kbuild", "arch/x86"))
-# Seen from its objects, each of the two sources is at ../src/qemu: what they
-# have in common, ccache compiles once.
-STOCK = BUILD / "stock/src/qemu"
-STOCK_OBJECTS = BUILD / "stock/qemu"
 
 
 class PatchError(ui.X64kError):
@@ -392,15 +398,15 @@ def ensure(up: Upstream, fresh: bool = False) -> None:
     overlay(up.tree, up.overlays)
 
 
-def ensure_stock() -> None:
-    """The pristine QEMU tree, of the same source as the patched one."""
-    state = read_state(QEMU.tree)
-    stamp = STOCK / ".x64k-source"
+def ensure_stock(up: Upstream) -> None:
+    """The pristine tree, of the same source as the patched one."""
+    state = read_state(up.tree)
+    stamp = up.stock / ".x64k-source"
     if stamp.exists() and stamp.read_text() == state["source"]:
         return
-    source = named_source(QEMU) or sources.download_source(
-        "qemu", state["version"])
-    for stale in (STOCK, STOCK_OBJECTS):
+    source = named_source(up) or sources.download_source(up.name,
+                                                         state["version"])
+    for stale in (up.stock, up.stock_objects):
         shutil.rmtree(stale, ignore_errors=True)
-    unpack(QEMU, source, STOCK)
+    unpack(up, source, up.stock)
     stamp.write_text(state["source"])
