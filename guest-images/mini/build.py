@@ -63,8 +63,9 @@ def build(out: Path, programs: list[Path]) -> None:
     for data in sorted((HERE / "share").iterdir()):
         archive.file(f"usr/share/x64k/{data.name}", data.read_bytes())
     for program in sorted(programs, key=lambda p: p.name):
-        archive.file(f"usr/local/bin/{program.name}", program.read_bytes(),
-                     True)
+        folder = "lib" if program.suffix == ".so" else "bin"
+        archive.file(f"usr/local/{folder}/{program.name}",
+                     program.read_bytes(), True)
     archive.finish()
 
     new = out.with_name(out.name + ".new")
@@ -76,7 +77,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("programs", type=Path, nargs="*",
-                        help="executables for /usr/local/bin")
+                        help="executables for /usr/local/bin, and libraries "
+                        "(*.so) for /usr/local/lib")
     args = parser.parse_args()
     try:
         build(args.out, args.programs)
