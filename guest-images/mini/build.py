@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds the mini guest's initramfs from Debian packages and our programs.
+"""Builds the mini guest's initramfs from its base (guest-images/base), Debian
+packages and our programs.
 
 Needs no root and runs nothing of the guest; equal inputs give equal bytes."""
 
@@ -45,7 +46,7 @@ def unpack(package: str, deb: Path, patterns: list[str],
                            f"{' '.join(sorted(unmatched))}")
 
 
-def build(out: Path, programs: list[Path]) -> None:
+def build(out: Path, base: Path, programs: list[Path]) -> None:
     patterns = wanted(HERE / "packages")
     debs = sources.fetch_debs(list(patterns))
     image = io.BytesIO()
@@ -57,6 +58,9 @@ def build(out: Path, programs: list[Path]) -> None:
     archive.directory("bin")    # busybox puts its applets here
     archive.link("bin/busybox", "../usr/bin/busybox")
     archive.device("dev/console", 5, 1)
+    for file in sorted(path for path in base.rglob("*") if path.is_file()):
+        archive.file(str(file.relative_to(base)), file.read_bytes(),
+                     bool(file.stat().st_mode & 0o100))
     for package, files in patterns.items():
         unpack(package, debs[package], files, archive)
     archive.file("init", (HERE / "init").read_bytes(), True)
@@ -76,12 +80,14 @@ def build(out: Path, programs: list[Path]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("base", type=Path,
+                        help="folder of files, laid out as in the guest")
     parser.add_argument("programs", type=Path, nargs="*",
                         help="executables for /usr/local/bin, and libraries "
                         "(*.so) for /usr/local/lib")
     args = parser.parse_args()
     try:
-        build(args.out, args.programs)
+        build(args.out, args.base, args.programs)
     except ui.X64kError as error:
         print(f"build.py: {error}", file=sys.stderr)
         return error.status

@@ -47,7 +47,7 @@ static const char *const words[WORDS_KNOWN] = {
 static int wanted[WORDS_KNOWN];
 static int compact_fd;
 
-static size_t page_size = 4096; /* what system calls count in */
+static size_t page_size;        /* what system calls count in */
 static Page pages[MAX_PAGES];   /* the oracle */
 static char *memory, *elsewhere;
 static uint64_t rng;
@@ -299,6 +299,7 @@ int main(int argc, char **argv)
     for (i = 4; i < argc; i++) {
         want(argv[i]);
     }
+    page_size = sysconf(_SC_PAGESIZE);
     if (argc > 3 && strcmp(argv[3], "-")) {     /* else what it has */
         page_size = strtoul(argv[3], NULL, 0);
         must(!prctl(PR_SET_PAGE_SIZE, page_size), "PR_SET_PAGE_SIZE");

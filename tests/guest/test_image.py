@@ -4,6 +4,7 @@
 import io
 import shutil
 import stat
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -14,7 +15,8 @@ from support import ROOT
 from x64k import cpio, paths
 
 IMAGES = ROOT / "guest-images"
-SCRIPTS = (IMAGES / "linux/build.sh", IMAGES / "mini/init",
+SCRIPTS = (IMAGES / "base/build.sh", IMAGES / "linux/build.sh",
+           IMAGES / "mini/init",
            IMAGES / "mini/share/root.sh",
            *sorted((IMAGES / "debian").glob("*.sh")))
 
@@ -35,6 +37,26 @@ def entries(data: bytes):
         start = (at + 110 + length + 3) & ~3
         yield name, mode, (uid, gid, mtime, check), data[start:start + size]
         at = (start + size + 3) & ~3
+
+
+def fits(elf: bytes, page: int) -> bool:
+    """Can the file be mapped in pages of that size?  By the format's
+    description: each PT_LOAD says so itself, is as far into a page as its
+    part of the file is, and shares none with another."""
+    assert elf[:6] == b"\x7fELF\x02\x01", "64 bits, little-endian"
+    (headers,) = struct.unpack_from("<Q", elf, 32)
+    size, number = struct.unpack_from("<HH", elf, 54)
+    taken: set[int] = set()
+    for at in range(headers, headers + size * number, size):
+        kind, _, offset, address, _, _, memory, align = struct.unpack_from(
+            "<IIQQQQQQ", elf, at)
+        if kind != 1:
+            continue
+        pages = set(range(address // page, -(-(address + memory) // page)))
+        if align < page or (address - offset) % page or pages & taken:
+            return False
+        taken |= pages
+    return bool(taken)
 
 
 class Archive(unittest.TestCase):
@@ -81,8 +103,17 @@ class Initramfs(unittest.TestCase):
         for name in ("init", "bin/busybox", "usr/bin/sqlite3",
                      "usr/local/bin/tlbstat", "usr/local/bin/toucher",
                      "usr/local/bin/pageloop", "usr/bin/tcc",
-                     "usr/lib64/ld-linux-x86-64.so.2"):
+                     "usr/lib64/ld-linux-x86-64.so.2", "usr/bin/getconf"):
             self.assertIn(name, names)
+
+    def test_fit_for_64k(self):
+        """All but Debian's compiler, and the program that is to be unfit."""
+        unfit = {name for name, _, _, data in self.found
+                 if data[:4] == b"\x7fELF" and not fits(data, 65536)}
+        compiler = {name for name in unfit if name.startswith("usr/bin/")
+                    and name.endswith("tcc")}
+        self.assertTrue(compiler)
+        self.assertEqual(unfit - compiler, {"usr/local/bin/integrity-4k"})
 
 
 class Kernel(unittest.TestCase):

@@ -9,7 +9,7 @@ from support import GuestTest, mode_of
 
 from x64k import report
 
-FULL, COMPAT = r"PageSize:\s+64 kB", r"PageSize:\s+4 kB"
+FULL = r"PageSize:\s+64 kB"
 UNIT = r"PageUnit:\s+64 kB"
 
 
@@ -43,10 +43,9 @@ class Modes(PageSizeTest):
     def modes_64k(self, mode: str):
         for name, mmu in ((mode, "4"), (mode + "+contig", "64")):
             with self.subTest(mode=name):
-                # busybox is Debian's, linked for 4 KB; getconf is ours.
                 out = self.sh(name, self.SHOW)
                 self.assertTrue(out.startswith("65536\n"), out)
-                self.assertRegex(out, COMPAT)
+                self.assertRegex(out, FULL)
                 self.assertRegex(out, UNIT)
                 self.assertTrue(out.endswith("65536\n"), out)
                 out = self.sh(name, "pagesize -v")
@@ -60,10 +59,39 @@ class Modes(PageSizeTest):
     def test_system64k(self):
         self.modes_64k("system64k")
 
+    # Programs that run for a while, or wait for input that does not come.
+    PROGRAMS = ("busybox sleep 60", "sqlite3", "toucher -p 100000",
+                "x64k-workload chase 64", "tcc -E -", "integrity-4k")
+    KINDS = """
+        kind() {
+            sleep 60 | "$@" >/dev/null 2>&1 &
+            # Until then it is the shell's child, not yet the program.
+            until [ "$(cat /proc/$!/comm)" = "$1" ]; do sleep 0.1; done
+            echo "$1" $(grep ^Page /proc/$!/status)
+            kill $!
+        }
+        """ + "\n".join(f"kind {program}" for program in PROGRAMS)
+
+    def kinds(self, mode: str) -> dict[str, str]:
+        """Program -> PageSize and PageUnit of its process."""
+        return {line[0]: f"{line[2]} {line[5]}" for line in
+                map(str.split, self.sh(mode, self.KINDS).splitlines())}
+
+    def test_kinds(self):
+        """What was built for 64 KB pages is full, Debian's own is compat."""
+        names = {program.split()[0] for program in self.PROGRAMS}
+        compat = {"tcc", "integrity-4k"}
+        for mode, fit, unfit in (("4k", "4 4", "4 4"),
+                                 ("process64k", "64 64", "4 64"),
+                                 ("system64k+contig", "64 64", "4 64")):
+            with self.subTest(mode=mode):
+                self.assertEqual(self.kinds(mode), {
+                    name: unfit if name in compat else fit for name in names})
+
     def test_first_process(self):
-        """With page_size= even the first process has that memory."""
+        """With page_size= even the first process has such pages."""
         self.assertRegex(self.sh("system64k", "grep ^Page /proc/1/status"),
-                         UNIT)
+                         FULL)
 
     def test_bad_size_on_kernel_line(self):
         out = self.sh("4k", "dmesg; getconf PAGE_SIZE",
@@ -141,7 +169,7 @@ class Memory(PageSizeTest):
         """4 KB system calls on 64 KB folios."""
         for mode in ("process64k+contig", "system64k+contig"):
             with self.subTest(mode=mode):
-                out = self.sh(mode, self.SWAP + "integrity 150 2 - swap;"
+                out = self.sh(mode, self.SWAP + "integrity-4k 150 2 - swap;"
                               "grep pswpin /proc/vmstat",
                               "--tlb", "skylake", "--tlb-verify")
                 self.assertIn("150 steps right", out)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from x64k import (debian, host, meson, paths, proc, sources, trees, ui,
+from x64k import (base, debian, host, meson, paths, proc, sources, trees, ui,
                   versions)
 from x64k.paths import BUILD, CACHE, LOGS, MESON, QEMU, ROOT, shown
 
@@ -167,6 +167,8 @@ def update() -> None:
     sources.update()
     sources.forget_debs()
     debian.forget()
+    base.forget()
+    (MESON / "guest-images/guest-initramfs.stamp").unlink(missing_ok=True)
     for up in (trees.QEMU, trees.LINUX):
         if trees.named_source(up) is None:
             trees.ensure(up, fresh=True)

@@ -26,10 +26,14 @@ MADE_OF = DEBIAN.with_suffix(".made-of")
 NEED_GB = 3
 
 
-def listed(name: str) -> list[list[str]]:
+def words(path: Path) -> list[list[str]]:
     """The words of each line of a list."""
-    lines = (HERE / name).read_text().splitlines()
+    lines = path.read_text().splitlines()
     return [line.split() for line in lines if line and line[0] != "#"]
+
+
+def listed(name: str) -> list[list[str]]:
+    return words(HERE / name)
 
 
 def place_of_choice(packages: list[str]) -> Path:

@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from x64k import debian, meson, proc, selftests, steps
+from x64k import base, debian, meson, proc, selftests, steps, versions
 from x64k.paths import BUILD, GUEST, INITRAMFS, LOGS, ROOT, SRC
 
 IMAGES = ROOT / "guest-images"
@@ -28,7 +28,8 @@ def kernel() -> None:
 def initramfs(programs: list[Path]) -> None:
     GUEST.mkdir(parents=True, exist_ok=True)
     script = runpy.run_path(str(IMAGES / "mini/build.py"))
-    script["build"](INITRAMFS, programs)
+    versions.record("debs", None)
+    script["build"](INITRAMFS, base.folder(), programs)
 
 
 STEPS = {

@@ -63,6 +63,10 @@ def report() -> str:
                      f"{entry['patches']} patches of ours")
         lines += [f"  sha256 {digest}  {file}"
                   for file, digest in sorted(entry["files"].items())]
+    for name, entry in sorted(known.get("base", {}).items()):
+        lines.append(f"{name} {entry['version']}, built for the guest")
+        lines += [f"  sha256 {digest}  {file}"
+                  for file, digest in sorted(entry["files"].items())]
     for name, entry in sorted(known.get("debs", {}).items()):
         lines.append(f"guest package {name} {entry['version']}\n"
                      f"  sha256 {entry['sha256']}")

@@ -42,8 +42,6 @@ ifconfig lo 127.0.0.1 up
 # Ours: static, so that they need nothing there.
 cp -r /x64k/* $root/x64k/
 cp /usr/local/bin/* $root/usr/local/bin/
-# The image's own knows more variables.
-[ ! -e $root/usr/bin/getconf ] || rm $root/usr/local/bin/getconf
 cp -r /usr/share/x64k $root/usr/share/
 
 for place in dev proc sys tmp run; do
