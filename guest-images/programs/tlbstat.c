@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "processes.h"
+
 /* The device's registers: docs/specs/hwtlb.rst. */
 enum {
     COUNTERS = 0x08, VCPUS = 0x0c, LATCH = 0x14, REGION = 0x18, COMMAND = 0x1c,
@@ -49,7 +51,7 @@ static volatile uint64_t *regs;         /* the device, NULL if there is none */
 static volatile uint64_t (*notes)[NOTES];   /* NULL if there are none */
 
 typedef struct Options {
-    int json;
+    int json, memory;
     unsigned interval_ms;       /* 0: none */
     const char *region;         /* only this one */
     const char *name;           /* of the region that the command is */
@@ -60,6 +62,11 @@ static Options options;
 static FILE *out;
 static unsigned intervals;      /* that have been told of, as JSON */
 static unsigned own;            /* the region that the command is */
+static double looked;           /* for so long, in the middle of the command */
+
+/* What processes held when the command was about to exit; with -m. */
+static Process *processes;
+static unsigned n_processes;
 
 /* What the program's regions had before, inside another tlbstat's command. */
 static struct {
@@ -167,6 +174,7 @@ static void usage(int status)
           "  -I MS      also what was counted in every MS milliseconds\n"
           "  -p REGION  only what was counted in the region of this name\n"
           "  -r NAME    CMD is the region NAME of the tlbstat around this one\n"
+          "  -m         also what processes hold when CMD is about to exit\n"
           "  -o FILE    report to FILE instead of standard error\n"
           "  -a FILE    take CMD and its arguments from FILE, each ended by NUL\n",
           status ? stderr : stdout);
@@ -418,10 +426,35 @@ static void end(void)
     ended = 1;
 }
 
+/* What all hold while the command stands still; none of it is counted. */
+static void look(void)
+{
+    double start = now();
+
+    if (options.name) {
+        end();
+    } else if (regs) {
+        *reg64(REGION) = own | (uint64_t)END << 32;
+        note(1);
+        sample();
+    }
+    free(processes);
+    n_processes = look_at_processes(&processes);
+    if (!options.name) {
+        if (regs) {
+            *reg32(REGION) = own;
+            note(-1);
+            *reg64(REGION) = own | (uint64_t)BEGIN << 32;
+        }
+        looked += now() - start;
+    }
+}
+
 /*
  * Under -r the command stops for us just before it gives its memory back: that
  * is the end of its region, and nothing has to look at memory meanwhile.  (A
- * process that did would empty the TLBs each time.)
+ * process that did would empty the TLBs each time.) With -m and without -r its
+ * region goes on afterwards.
  */
 static void go_on(pid_t pid, int status)
 {
@@ -433,6 +466,8 @@ static void go_on(pid_t pid, int status)
                PTRACE_O_TRACEEXIT | PTRACE_O_TRACEEXEC);
         signal = 0;
         started = 1;
+    } else if (event == PTRACE_EVENT_EXIT && options.memory) {
+        look();
     } else if (event == PTRACE_EVENT_EXIT) {
         end();
     }
@@ -487,7 +522,7 @@ static void wait_for(pid_t pid, double start, const sigset_t *child, Result *r,
         }
     }
     end();
-    r->wall = now() - start;
+    r->wall = now() - start - looked;
     if (notes) {
         raise_to(&notes[own][MAX_RSS], r->usage.ru_maxrss);
     }
@@ -524,7 +559,7 @@ static void run(char **argv, Result *r)
     }
     if (pid == 0) {
         sigprocmask(SIG_SETMASK, &before, NULL);
-        if (options.name) {
+        if (options.name || options.memory) {
             ptrace(PTRACE_TRACEME, 0, NULL, NULL);
         }
         execvp(argv[0], argv);
@@ -664,6 +699,34 @@ static void json_memory(unsigned region)
     putc('}', out);
 }
 
+static uint64_t waste_of_all(void)
+{
+    uint64_t kb = 0;
+    unsigned i;
+
+    for (i = 0; i < n_processes; i++) {
+        kb += processes[i].waste_kb;
+    }
+    return kb;
+}
+
+static void json_processes(void)
+{
+    unsigned i;
+
+    fputs("\"processes\":[", out);
+    for (i = 0; i < n_processes; i++) {
+        const Process *p = &processes[i];
+
+        fprintf(out, "%s{\"pid\":%d,\"name\":", i ? "," : "", p->pid);
+        print_string(p->name);
+        fprintf(out, ",\"rss_kb\":%" PRIu64 ",\"page_table_kb\":%" PRIu64
+                ",\"waste_kb\":%" PRIu64 "}", p->rss_kb, p->page_table_kb,
+                p->waste_kb);
+    }
+    fputs("],", out);
+}
+
 static void json(const Result *r)
 {
     const struct rusage *u = &r->usage;
@@ -674,8 +737,15 @@ static void json(const Result *r)
             "\"page_faults\":%ld,\"major_faults\":%ld,\"max_rss_kb\":%ld",
             options.interval_ms ? "]," : "{", r->status, r->signal, r->wall,
             u->ru_minflt + u->ru_majflt, u->ru_majflt, u->ru_maxrss);
+    if (n_processes) {
+        fprintf(out, ",\"processes\":%u,\"waste_kb\":%" PRIu64, n_processes,
+                waste_of_all());
+    }
     json_memory(own);
     putc(',', out);
+    if (n_processes) {
+        json_processes();
+    }
     if (regs) {
         select_region(own);
     }
@@ -721,12 +791,18 @@ static void table_counters(void)
 static void table(const Result *r, const char *command)
 {
     const struct rusage *u = &r->usage;
-    unsigned region;
+    unsigned region, i;
 
     fprintf(out, "\n '%s': status %d%s\n\n", command, r->status,
             regs ? "" : "; no counter device");
     fprintf(out, "%16.6f  seconds\n%16ld  page-faults\n%16ld  max-rss-kb\n",
             r->wall, u->ru_minflt + u->ru_majflt, u->ru_maxrss);
+    for (i = 0; i < n_processes; i++) {
+        fprintf(out, "%16" PRIu64 "  waste-kb of %s (%d), whose rss is %" PRIu64
+                " KB, page tables %" PRIu64 " KB\n", processes[i].waste_kb,
+                processes[i].name, processes[i].pid, processes[i].rss_kb,
+                processes[i].page_table_kb);
+    }
     if (regs && !options.region) {
         select_region(own);
         table_counters();
@@ -774,10 +850,13 @@ int main(int argc, char **argv)
     Result r = { 0 };
     int opt;
 
-    while ((opt = getopt(argc, argv, "+jI:p:r:o:a:h")) != -1) {
+    while ((opt = getopt(argc, argv, "+jmI:p:r:o:a:h")) != -1) {
         switch (opt) {
         case 'j':
             options.json = 1;
+            break;
+        case 'm':
+            options.memory = 1;
             break;
         case 'I':
             options.interval_ms = milliseconds(optarg);

@@ -50,6 +50,12 @@ class PageCompat(GuestTest):
         """A process that sets its page size itself: its C library has 4096."""
         self.both("4k", "pagecompat-test -s")
 
+    def test_full(self):
+        """A process with AT_PAGESZ 65536."""
+        for mode in ("process64k+contig", "system64k"):
+            with self.subTest(mode=mode):
+                self.both(mode, "pagecompat-test")
+
     def test_compat(self):
         """A compat process, such as Debian's compiler, has 4 KB pages."""
         out = self.sh("process64k", f"PAGECOMPAT_VERBOSE=1 {SHIM} tcc -v")

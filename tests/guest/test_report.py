@@ -5,7 +5,7 @@ import unittest
 
 import support  # noqa: F401  (finds the x64k modules)
 
-from x64k import demo, report
+from x64k import demo, guest, report
 
 
 def mode(name: str, fills: int, walks: int, faults: int) -> dict:
@@ -27,6 +27,38 @@ class Table(unittest.TestCase):
         self.assertIn(["walks", "completed", "1,000", "0", "0"], lines)
         self.assertIn(["L1", "dTLB", "misses", "7", "7", "1.00"], lines)
         self.assertIn("region dense", text)
+
+    def test_memory(self):
+        modes = [mode("4k", 1, 1, 1), mode("system64k", 1, 1, 1)]
+        for one, free, waste, processes in zip(modes, (1000, 900), (3, 610),
+                                               (3, 4)):
+            one["guest"] = one["guest"] | {
+                "max_rss_kb": 64, "waste_kb": waste, "processes": processes}
+            one["boot"] = {"mem_free_kb": free, "mem_available_kb": 500}
+        text = report.table(modes)
+        lines = [line.split() for line in text.splitlines()]
+        for line in ("free, KB 1,000 900 0.90", "available, KB 500 500 1.00",
+                     "largest process, KB 64 64 1.00", "waste, KB 3 610 203.33",
+                     # 610 / 4, and 3 / 3.
+                     "waste of a process, KB 1 152 152.00"):
+            self.assertIn(line.split(), lines)
+        self.assertNotIn("page tables", text)
+        modes[0]["processes"] = [
+            {"pid": 7, "name": "x", "rss_kb": 2000, "page_table_kb": 40,
+             "waste_kb": 3}]
+        self.assertEqual(
+            report.memory(modes[0]).splitlines(),
+            ["memory after boot, free, KB: 1,000",
+             "memory after boot, available, KB: 500", "largest process, KB: 64",
+             "waste, KB: 3", "waste of a process, KB: 1",
+             "  x (7): resident 2,000 KB, page tables 40 KB, waste 3 KB"])
+
+    def test_what_init_says(self):
+        self.assertEqual(
+            guest.memory_after_boot("x\r\nx64k-memory: MemFree: 400\r\n"
+                                    "x64k-memory: MemAvailable: 300\r\ny\n"),
+            {"mem_free_kb": 400, "mem_available_kb": 300})
+        self.assertEqual(guest.memory_after_boot("x64k-memory: MemFree:\n"), {})
 
     def test_no_ratio_to_nothing(self):
         self.assertEqual(report.ratio(5, 0), "n/a")

@@ -159,6 +159,29 @@ class Figures(ReportTest):
                              reader.tables.values() for row in rows
                              for text in row))
 
+    def test_memory(self):
+        """Waste is of the whole command's processes; free memory of the
+        boot."""
+        records = [cell("4k"), cell("contig")]
+        for record, waste, free in zip(records, (12, 660), (900, 720)):
+            result = record["result"]
+            result["guest"] |= {"processes": 3, "waste_kb": waste}
+            result["boot"] = {"mem_free_kb": free,
+                              "mem_available_kb": free - 100}
+        _, reader = self.report(records)
+        for title, base, other in (
+                ("memory of processes that is all zero", "12 KB",
+                 "660 KB|× 55.00"),
+                ("the same, of a process", "4 KB", "220 KB|× 55.00"),
+                ("memory free after boot", "900 KB", "720 KB|× 0.80"),
+                ("memory available after boot", "800 KB", "620 KB|× 0.78")):
+            row = self.row(reader, "gups small, TLB zen4", title)
+            self.assertEqual((row["4k"], row["contig"]), (base, other))
+        table = list(csv.DictReader(io.StringIO(figures.long_form(records))))
+        self.assertEqual([line["value"] for line in table
+                          if line["name"] == "boot.mem_free_kb"],
+                         ["900", "720"])
+
     def test_without_a_region_the_whole(self):
         records = [cell("4k"), cell("contig")]
         for record in records:

@@ -8,12 +8,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from x64k import attach, build, guest, paths, perf, snapshot, ui
+from x64k import attach, build, guest, paths, perf, report, snapshot, ui
 
 EPILOG = """\
 modes: {modes}
 
-CMD's output (stdout and stderr) goes to stdout; it reads no input.
+CMD's output (stdout and stderr) goes to stdout; it reads no input. With
+--memory what it cost goes to stderr, at the end; docs/guest.md has the words.
 
 --save NAME boots, runs CMD (if any), and saves the guest to build/snapshots;
 a name with a slash or a dot is a file. --load NAME starts there in about a
@@ -95,6 +96,11 @@ def refuse(args: argparse.Namespace) -> None:
     if args.save and args.gdb is not None:
         raise ui.X64kError("--gdb stops the guest that --save waits for: "
                            "give it with --load", 2)
+    if args.memory and not args.rest:
+        raise ui.X64kError("--memory tells what a command costs: give one, "
+                           "-- CMD ...", 2)
+    if args.memory and args.save:
+        raise ui.X64kError("--memory goes with --load, not with --save", 2)
     if args.init and args.rest:
         raise ui.X64kError("--init runs no command; log in, or leave it out",
                            2)
@@ -155,4 +161,6 @@ def run(args: argparse.Namespace) -> int:
         ui.warn(line)
     for line in outcome.complaints:
         ui.warn(f"guest kernel: {line} (console log: {paths.shown(outcome.console)})")
+    if args.memory:
+        print(report.memory(outcome.results[0]), file=sys.stderr)
     return outcome.results[0]["status"]

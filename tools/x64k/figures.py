@@ -78,6 +78,20 @@ def of_guest(title: str, name: str, unit: str = "") -> Measure:
                    unit)
 
 
+def of_whole(title: str, name: str, by: str | None = None) -> Measure:
+    """What is known of the command, not of a region."""
+    def of(record: Record) -> float | None:
+        guest = record["result"]["guest"]
+        value = guest.get(name)
+        return value / guest[by] if by and value is not None else value
+    return Measure(title, of, "KB")
+
+
+def after_boot(title: str, name: str) -> Measure:
+    return Measure(title, lambda record: record["result"].get("boot", {})
+                   .get(name), "KB")
+
+
 def fills(title: str, level: str) -> list[Measure]:
     return [counters(title, f"{level}-fill-.*"),
             *(counters(f"{name}", f"{level}-{pattern}", title)
@@ -98,6 +112,11 @@ LINES = counters("distinct page-table lines read", r"walk-lines")
 FAULTS = of_guest("page faults", "page_faults")
 TABLES = of_guest("page tables", "page_table_kb", "KB")
 RSS = of_guest("resident set, at most", "max_rss_kb", "KB")
+ANON = of_guest("anonymous memory", "anon_kb", "KB")
+WASTE = of_whole("memory of processes that is all zero", "waste_kb")
+WASTE_EACH = of_whole("the same, of a process", "waste_kb", "processes")
+FREE = after_boot("memory free after boot", "mem_free_kb")
+AVAILABLE = after_boot("memory available after boot", "mem_available_kb")
 WALL = Measure("time in the guest", lambda record:
                measured(record).get("wall_s"), "s")
 # Without the counter device there are no regions.
@@ -116,7 +135,8 @@ MEASURES = [
     counters("contiguous groups used", r"contig-well-formed"),
     counters("groups degraded to 4 KB", r"contig-(absent|unmarked|frame|"
              r"attributes|raced)"),
-    FAULTS, TABLES, RSS, INSTRUCTIONS, WALL, CPU,
+    FAULTS, TABLES, RSS, ANON, WASTE, WASTE_EACH, FREE, AVAILABLE,
+    INSTRUCTIONS, WALL, CPU,
 ]
 
 
@@ -258,6 +278,8 @@ def long_form(records: Iterable[Record]) -> str:
                        for name, value in region["guest"].items()}
             if "wall_s" in region:
                 figures["wall_s"] = region["wall_s"]
+            figures |= {f"boot.{name}": value
+                        for name, value in region.get("boot", {}).items()}
             for name, value in (figures | region["counters"]).items():
                 table.writerow([*head, region["name"], name, value])
     return out.getvalue()

@@ -86,6 +86,7 @@ class Machine:
     verify: bool = False
     cpu: str = "max"
     pmu: bool = False               # and perf in the guest
+    memory: bool = False            # look at processes when the command ends
     root: disk.Disk | None = None   # else the initramfs
     binary: Path | None = None      # another emulator than ours
     options: tuple[str, ...] = ()   # more for its command line
@@ -208,6 +209,8 @@ def write_initrd(out: Path, machine: Machine,
                 image.write(perf.archive().read_bytes())
         archive = cpio.Archive(image)
         archive.file("x64k/mode", machine.mode.encode() + b"\n")
+        if machine.memory:
+            archive.file("x64k/memory", b"")
         if machine.share:
             archive.file("x64k/share", b"")
         if machine.snapshot and not machine.incoming:
@@ -357,11 +360,21 @@ def run(machine: Machine, commands: list[list[bytes]],
         results = parse_report(text)
         if status != 0 or results is None:
             raise explain(machine, console, errors, status)
+        for result in results:
+            result["boot"] = memory_after_boot(text)
         said = errors.read_text("utf-8", "replace")
         found = complaints(text) + stale_uses(said)
         for line in unknown_events(said):
             ui.warn(line)
         return Outcome(results, console, host_s, found, notes(text))
+
+
+def memory_after_boot(console: str) -> dict[str, int]:
+    """In KB, as init read it before the first command; empty if it did not."""
+    names = {"MemFree": "mem_free_kb", "MemAvailable": "mem_available_kb"}
+    return {names[name]: int(kb) for name, kb in
+            re.findall(r"^x64k-memory: (\w+): (\d+)\r?$", console,
+                       re.MULTILINE)}
 
 
 def notes(console: str) -> list[str]:
@@ -484,6 +497,9 @@ def add_options(parser: argparse.ArgumentParser, tlb: str,
     parser.add_argument("--tlb-verify", action="store_const", const=True,
                         help="compare each use of a translation with the page "
                         "tables: finds kernels that forget to drop one; slow")
+    parser.add_argument("--memory", action="store_true",
+                        help="look at what each process holds, and how much of "
+                        "it was never used, when CMD is about to exit")
     parser.add_argument("--mem", metavar="N", type=valid_mem, default=MEM,
                         help=f"memory of the guest (default {MEM})")
     parser.add_argument("--cpus", metavar="N", type=positive(int), default=1,
@@ -523,7 +539,8 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     return Machine(mode, tlb, args.mem, args.cpus, own and own.image, append,
                    args.timeout, args.icount, coalesce=args.tlb_coalesce,
                    observe=args.tlb_observe, verify=bool(args.tlb_verify),
-                   cpu=cpu, pmu=pmu, own=own, share=args.share,
+                   cpu=cpu, pmu=pmu, memory=getattr(args, "memory", False),
+                   own=own, share=args.share,
                    root=disk.of(args))
 
 

@@ -46,7 +46,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(guest.Machine)}
 OPTIONS = {"mem": "mem", "cpus": "cpus", "kernel": "kernel", "root": "image",
            "share": "share", "append": "append", "icount": "icount",
            "coalesce": "tlb-coalesce", "observe": "tlb-observe",
-           "verify": "tlb-verify"}
+           "verify": "tlb-verify", "memory": "memory"}
 
 
 @functools.cache

@@ -26,6 +26,17 @@ ROWS: list[tuple[str, str]] = [
 ]
 
 
+# Title, and the names of a sum in `guest`, and of what it is divided by.
+MEMORY: list[tuple[str, str, str | None]] = [
+    ("largest process, KB", "max_rss_kb", None),
+    ("page tables, KB", "page_table_kb", None),
+    ("anonymous, KB", "anon_kb", None),
+    ("waste, KB", "waste_kb", None),
+    ("waste of a process, KB", "waste_kb", "processes"),
+]
+BOOT = [("free, KB", "mem_free_kb"), ("available, KB", "mem_available_kb")]
+
+
 def total(counters: dict[str, int], pattern: str) -> int | None:
     """The sum of the counters of that name, or None if there is none."""
     values = [value for name, value in counters.items()
@@ -49,6 +60,27 @@ def shown(value: float | None) -> str:
 Row = tuple[str, list[float | None]]
 
 
+def memory_rows(parts: list[dict[str, Any]]) -> list[Row]:
+    """What of memory is known."""
+    rows: list[Row] = []
+    for title, name, by in MEMORY:
+        values: list[float | None] = []
+        for guest in (part["guest"] for part in parts):
+            value = guest.get(name)
+            if by and value is not None:
+                value = round(value / guest[by])
+            values.append(value)
+        if any(value is not None for value in values):
+            rows.append((title, values))
+    return rows
+
+
+def boot_rows(modes: list[dict[str, Any]]) -> list[Row]:
+    return [(title, values) for title, name in BOOT
+            if any(values := [mode.get("boot", {}).get(name)
+                              for mode in modes])]
+
+
 def rows_of(parts: list[dict[str, Any]]) -> list[Row]:
     """The rows for one command or one region, a value for each mode."""
     rows: list[Row] = []
@@ -58,6 +90,7 @@ def rows_of(parts: list[dict[str, Any]]) -> list[Row]:
             rows.append((title, values))
     rows.append(("page faults",
                  [part["guest"]["page_faults"] for part in parts]))
+    rows += memory_rows(parts)
     if all("wall_s" in part for part in parts):
         rows.append(("wall time", [part["wall_s"] for part in parts]))
     return rows
@@ -74,6 +107,8 @@ def region(mode: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def blocks(modes: list[dict[str, Any]]) -> Iterable[tuple[str, list[Row]]]:
+    if rows := boot_rows(modes):
+        yield "memory after boot", rows
     yield "whole command", rows_of(modes)
     for name in region_names(modes):
         yield f"region {name}", rows_of([region(m, name) for m in modes])
@@ -110,3 +145,17 @@ def table(modes: list[dict[str, Any]]) -> str:
                         in enumerate(zip(line, widths, strict=True)))
         text.append("  ".join([first, *rest]).rstrip())
     return "\n".join(text) + "\n"
+
+
+def memory(result: dict[str, Any]) -> str:
+    """What one command and its boot cost, in lines; each process if known."""
+    lines = [f"memory after boot, {title}: {shown(value)}"
+             for title, (value,) in boot_rows([result])]
+    lines += [f"{title}: {shown(value)}"
+              for title, (value,) in memory_rows([result])]
+    for process in result.get("processes", []):
+        lines.append(f"  {process['name']} ({process['pid']}): resident "
+                     f"{process['rss_kb']:,} KB, page tables "
+                     f"{process['page_table_kb']:,} KB, waste "
+                     f"{process['waste_kb']:,} KB")
+    return "\n".join(lines)
