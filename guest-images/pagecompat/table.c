@@ -64,7 +64,7 @@ bool put(uintptr_t u, Pages pages)
     size_t i;
 
     if (!e) {
-        if (used >= capacity / 4 * 3 && !grow()) {
+        if (!u || (used >= capacity / 4 * 3 && !grow())) {
             errno = ENOMEM;
             return false;
         }
