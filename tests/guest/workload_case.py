@@ -63,7 +63,8 @@ class InAGuest(GuestTest):
                          result["counters"].keys())
         for name, value in region["counters"].items():
             self.assertLessEqual(value, result["counters"][name], name)
-        self.assertGreater(region["counters"]["walk-completed"], 0)
+        # Not walks: with 64 KB entries the second level holds all of some.
+        self.assertGreater(region["counters"]["l1d-load-miss"], 0)
         for key in ("page_faults", "max_rss_kb", "page_table_kb", "anon_kb"):
             self.assertIsInstance(region["guest"][key], int)
         for key in ("max_rss_kb", "page_table_kb"):
