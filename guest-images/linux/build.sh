@@ -53,6 +53,14 @@ for extra in "$@"; do
     esac
     cat "$extra" >>"$fragment.new"
 done
+# Of two lines about one option the later one counts, as for kconfig.
+awk '{ name = $0; sub(/^# /, "", name); sub(/[= ].*/, "", name) }
+     name ~ /^CONFIG_/ { last[name] = NR }
+     { line[NR] = $0; of[NR] = name }
+     END { for (i = 1; i <= NR; i++)
+               if (!(of[i] in last) || last[of[i]] == i) print line[i] }' \
+    "$fragment.new" >"$fragment.merged"
+mv "$fragment.merged" "$fragment.new"
 
 # Configure only when the fragment changed: a new .config rebuilds a lot.
 if [ ! -f "$obj/.config" ] || ! cmp -s "$fragment" "$fragment.new" ||

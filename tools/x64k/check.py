@@ -24,14 +24,15 @@ SUITES = {
     "slurm": ("qemu", "guest", "slurm"),
     "selftests": ("qemu", "guest", "selftests"),
     "torture": ("qemu", "guest", "debian", "debug-kernel"),
+    "series": ("qemu", "guest"),
     "exact": ("qemu", "guest"),
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),
     "fuzz": ("fuzzer",),
 }
 # Long, or in need of more packages: only if asked for.
-ON_DEMAND = ("slurm", "selftests", "torture", "exact", "upstream", "sanitize",
-             "fuzz")
+ON_DEMAND = ("slurm", "selftests", "torture", "series", "exact", "upstream",
+             "sanitize", "fuzz")
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
 
@@ -85,11 +86,13 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
                         help="only this suite (may be repeated); `slurm`, "
                         "x64k sweep on a Slurm of this machine, `selftests`, "
                         "Linux's own tests on the stock and on the patched "
-                        "kernel, `torture`, stress-ng on it, `exact`, "
-                        "the long form of guest-exact, `upstream`, QEMU's own "
-                        "qtests on ours and on the stock emulator, "
-                        "`sanitize`, and `fuzz`, ten minutes of QEMU's "
-                        "generic fuzzer on hwtlb-pci, run only if named")
+                        "kernel, `torture`, stress-ng and more on a kernel that "
+                        "checks itself, `series`, each kernel patch built and "
+                        "booted by itself, `exact`, the long form of "
+                        "guest-exact, `upstream`, QEMU's own qtests on ours "
+                        "and on the stock emulator, `sanitize`, and `fuzz`, "
+                        "ten minutes of QEMU's generic fuzzer on hwtlb-pci, "
+                        "run only if named")
     parser.add_argument("--sanitize", action="append_const", dest="suite",
                         const="sanitize", help="--suite sanitize: the model's "
                         "tests and the qtests with AddressSanitizer and "
