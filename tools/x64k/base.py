@@ -52,8 +52,13 @@ def package_in_work() -> str:
     return found[-1] if found else ""
 
 
+def clear() -> None:
+    """Removes what a base in the making needs."""
+    shutil.rmtree(WORK, ignore_errors=True)
+
+
 def make(trees: dict[str, sources.Source], place: Path) -> None:
-    shutil.rmtree(WORK, ignore_errors=True)     # of someone who was killed
+    clear()     # of someone who was killed
     WORK.mkdir(parents=True)
     try:
         if (free := shutil.disk_usage(WORK).free / 2**30) < NEED_GB:
@@ -74,7 +79,7 @@ def make(trees: dict[str, sources.Source], place: Path) -> None:
         except OSError:
             shutil.rmtree(fresh)
     finally:
-        shutil.rmtree(WORK, ignore_errors=True)
+        clear()
 
 
 def folder() -> Path:

@@ -130,6 +130,7 @@ def ninja(targets: list[str]) -> None:
                                env=meson.environment()
                                | {"X64K_PID": str(os.getpid())})
     finally:
+        base.clear()
         debian.clear()
     if status:
         if FAILURE.exists():
