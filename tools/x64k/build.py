@@ -153,7 +153,7 @@ def ensure(args: argparse.Namespace, *groups: str) -> None:
     with lock():
         if not QEMU.exists() and set(groups) - {"unit"}:
             sources.check_space()
-            ui.info("the first build takes about ten minutes and 6 GB in "
+            ui.info("the first build takes about half an hour and 8 GB in "
                     f"{shown(BUILD)}; downloads are kept in {CACHE}")
         LOGS.mkdir(parents=True, exist_ok=True)
         remember_sources(args)
