@@ -26,9 +26,10 @@ LIMIT = """
 
 
 class Integrity(GuestTest):
-    # Mode, size for `integrity`: full processes, compat, folios alone.
-    WAYS = (("process64k+contig", "65536"), ("system64k+contig", "-"),
-            ("contig", "-"))
+    # Full processes, compat, folios alone; STEPS and SEED come in between.
+    WAYS = (("process64k+contig", "integrity", "65536"),
+            ("system64k+contig", "integrity-4k", "-"),
+            ("contig", "integrity", "-"))
 
     def run_in(self, mode: str, script: str) -> str:
         ran = self.boot(mode, "--kernel", str(selftests.KERNEL), "--tlb",
@@ -46,11 +47,11 @@ class Integrity(GuestTest):
         }
         words["swap ksm compact migrate"] = (
             SWAP + KSM, sum((counts for _, counts in words.values()), ()))
-        for mode, size in self.WAYS:
+        for mode, program, size in self.WAYS:
             for word, (setup, counts) in words.items():
                 with self.subTest(mode=mode, word=word):
                     out = self.run_in(
-                        mode, f"{setup}\nintegrity 100 3 {size} {word}\n"
+                        mode, f"{setup}\n{program} 100 3 {size} {word}\n"
                         "cat /proc/vmstat")
                     self.assertIn("100 steps right", out)
                     for count in counts:
@@ -58,11 +59,11 @@ class Integrity(GuestTest):
 
     def test_limit(self):
         """A memory cgroup that is too small for it: reclaim, not death."""
-        for (mode, size), limit in zip(self.WAYS, ("8M", "3M", "3M")):
+        for (mode, program, size), limit in zip(self.WAYS, ("8M", "3M", "3M")):
             with self.subTest(mode=mode):
                 out = self.run_in(
                     mode, SWAP + LIMIT.format(limit=limit)
-                    + f"integrity 60 4 {size} compact\n"
+                    + f"{program} 60 4 {size} compact\n"
                     "cat /tmp/cgroup/small/memory.events; cat /proc/vmstat")
                 self.assertIn("60 steps right", out)
                 self.assertRegex(out, r"(?m)^max [1-9]")

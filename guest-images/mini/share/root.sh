@@ -57,5 +57,6 @@ fi
 mkdir $root/x64k/bin
 cp /bin/busybox $root/x64k/bin/
 cp /init $root/x64k/init
-$root/x64k/bin/busybox --install -s $root/x64k/bin
+# From inside, as its links say where it is.
+chroot $root /x64k/bin/busybox --install -s /x64k/bin
 exec switch_root $root /x64k/bin/busybox sh /x64k/init
