@@ -5,7 +5,7 @@
 # one NAME SECONDS COMMAND.  What it prints, verdicts.py reads.
 
 mount -t debugfs debugfs /sys/kernel/debug
-mkdir -p /tmp/selftests /mnt/xfs
+mkdir -p /tmp/selftests /mnt/xfs /etc
 cp -r /mnt/share/mm /mnt/share/x86 /tmp/selftests
 echo 'nobody:x:65534:65534::/:/bin/sh' >/etc/passwd
 
@@ -16,17 +16,28 @@ disk=zram$(cat /sys/class/zram-control/hot_add)
 echo 300M >/sys/block/"$disk"/disksize
 zcat /mnt/share/xfs.gz >/dev/"$disk" && mount -t xfs /dev/"$disk" /mnt/xfs
 
+# As it is without thp_anon= on the kernel line: 2 MB by madvise.
+echo inherit >/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled
+
 # Huge pages, 256 MB of them.
 echo 128 >/proc/sys/vm/nr_hugepages
+# What the kernel says is read by dmesg: a console is slow.
+dmesg -n 1
 dmesg -c >/dev/null
 
 one() {
     echo "x64k-selftest begin $1"
-    timeout -s KILL "$2" sh -c "$3" 2>&1
-    status=$?
+    begin=$(cut -d . -f 1 /proc/uptime)
+    # cat ends with the last process that the program has left behind.
+    {
+        timeout -s KILL "$2" sh -c "$3" 2>&1
+        echo $? >/tmp/status
+    } | timeout -s KILL $(($2 + 60)) cat
+    status=$(cat /tmp/status)
+    seconds=$(($(cut -d . -f 1 /proc/uptime) - begin))
     echo
     dmesg -c | sed 's/^/x64k-kernel /'
-    echo "x64k-selftest end $status"
+    echo "x64k-selftest end $status after $seconds s"
     # Who was killed may have left processes, or the kernel in a bad state.
-    [ $status -ne 137 ] || exit 0
+    [ "$status" -ne 137 ] || exit 0
 }

@@ -26,8 +26,8 @@ SCRIPT = Path(__file__).with_name("selftests.sh")
 
 # 2 MB folios by madvise, as the tests expect, and two nodes to migrate
 # between; three processors, of which some tests leave one to itself.
-APPEND = "transparent_hugepage=madvise numa=fake=2"
-MACHINE = ("--mem", "2G", "--cpus", "3", "--timeout", "3000",
+APPEND = "transparent_hugepage=madvise numa=fake=2 log_buf_len=4M"
+MACHINE = ("--mem", "2G", "--cpus", "2", "--timeout", "3000",
            "--share", f"{selftests.PROGRAMS}:ro")
 # A program that takes the guest with it costs a boot; so many may.
 BOOTS = 12

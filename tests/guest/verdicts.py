@@ -25,6 +25,9 @@ NEVER_ENDED = "never ended"
 KSFT_SKIP = 4
 KILLED = 137                        # by the time limit
 
+# cow and the like; mkdirty; khugepaged.
+RUN = re.compile(r"(?:# \[RUN\] |# \[INFO\] (?!.*(?:detected|failed))|"
+                 r"Run test: )(.*)")
 COLOURS = {"1": FAIL, "2": PASS, "3": SKIP}
 WORDS = {"done": PASS, "failed": FAIL, "skipped": SKIP, "PASSED": PASS,
          "OK": PASS, "FAIL": FAIL, "SKIP": SKIP}
@@ -35,7 +38,7 @@ Verdicts = dict[str, str]           # by case
 @dataclass(frozen=True)
 class Program:
     run: str
-    seconds: int = 120
+    seconds: int = 300
     before: str = ""
     after: str = ""
     user: bool = False
@@ -75,11 +78,11 @@ def tap(line: str) -> tuple[str, str] | None:
 
 def cases(text: str) -> Iterator[tuple[str, str]]:
     """Name and verdict of what a program reports, in its order."""
-    context = ""
+    context, seen = "", set()
     for line in re.split(r"[\r\n]+", text):
         if line.startswith("x64k-kernel "):
             continue
-        if found := re.match(r"(?:# \[RUN\]|Run test:) (.*)", line):
+        if found := RUN.match(line):
             context = found[1]
         elif found := tap(line):
             # Why it is skipped is no name that it has when it is not.
@@ -90,14 +93,18 @@ def cases(text: str) -> Iterator[tuple[str, str]]:
         elif found := re.match(r"Testing (.*)\.\.\. (done|failed|skipped)",
                                line):                       # uffd-unit-tests
             yield found[1], WORDS[found[2]]
-        elif found := re.match(r"(test +\d+) (PASSED)", line):  # pkeys
+        elif ((found := re.match(r"(test +\d+) (PASSED)", line))
+              and found[1] not in seen):    # protection_keys: again and again
+            seen.add(found[1])
             yield found[1], WORDS[found[2]]
         elif found := re.match(r"\[(OK|FAIL|SKIP)\]\s*(.*)", line):     # x86
             yield found[2], WORDS[found[1]]
 
 
 def plain(name: str) -> str:
-    """Without what differs each time: addresses, times."""
+    """Without what differs each time: addresses, times, lost races."""
+    name = re.sub(r"\b([Ee]xtra (?:pages|thread faults)) \d+(?: \([\d.]+%\))?",
+                  r"\1 *", name)
     name = re.sub(r"\b0x[0-9a-fA-F]+\b|\b[0-9a-f]{8,16}\b", "*", name)
     return re.sub(r"\b\d+(?:\.\d+)? ?(?:ns|us|ms|s|sec|seconds)\b", "* s", name)
 
