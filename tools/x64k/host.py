@@ -60,6 +60,12 @@ MORE = {
     "report": {
         "python3-matplotlib": "charts of the report",
     },
+    "selftests": {
+        "libcap-dev": "Linux's own tests",
+        "libnuma-dev": "Linux's own tests",
+        "liburing-dev": "Linux's own tests",
+        "xfsprogs": "a disk for them",
+    },
     "slurm": {
         "munge": "credentials of Slurm",
         "slurm-wlm": "job scheduler, for its test",
