@@ -135,7 +135,7 @@ class Abi(PageSizeTest):
     def test_sizes(self):
         out = self.sh("4k", self.DISK + "page_size -f /tmp/disk/file")
         for size in ("4K", "16K", "64K"):
-            self.assertIn(f"- {size}: munmap, misaligned address", out)
+            self.assertIn(f" {size}: munmap, misaligned address", out)
         self.assertTap(out, 500)
 
     def test_contig(self):
