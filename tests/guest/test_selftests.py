@@ -27,7 +27,7 @@ SCRIPT = Path(__file__).with_name("selftests.sh")
 # 2 MB folios by madvise, as the tests expect, and two nodes to migrate
 # between.  Two processors: `migration` wants three, and skips.
 APPEND = "transparent_hugepage=madvise numa=fake=2 log_buf_len=4M"
-MACHINE = ("--mem", "2G", "--cpus", "2", "--timeout", "3000",
+MACHINE = ("--mem", "2G", "--cpus", "2", "--timeout", "7200",
            "--share", f"{selftests.PROGRAMS}:ro")
 # A program that takes the guest with it costs a boot; so many may.
 BOOTS = 12
@@ -72,7 +72,7 @@ class Runner(GuestTest):
             "--kernel", str(configuration.kernel), *MACHINE,
             "--append", f"{APPEND} {configuration.append}".strip(),
             *configuration.options, "--", "sh", "-c", "\n".join(lines),
-            status=None, quiet=False, patience=3100)
+            status=None, quiet=False, patience=7300)
         output = ran.stdout.decode(errors="replace")
         with log.open("a") as file:
             file.write(output + ran.stderr)
