@@ -29,5 +29,11 @@ int main(int argc, char **argv)
     for (i = 0; i < n; i++) {
         p[i * STEP + 100] = 1;
     }
+    for (i = 0; i < n; i++) {
+        if (p[i * STEP + 100] != 1) {
+            fprintf(stderr, "sparse: byte %zu is lost\n", i);
+            return 1;
+        }
+    }
     return 0;
 }

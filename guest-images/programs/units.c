@@ -2,7 +2,6 @@
 /*
  * What becomes of the 64 KB units of a process in its life:
  *
- *   units sparse MB    one byte in each 64 KB of that much is used
  *   units fragment MB  fills memory but for MB, then frees 60 KB of each 64 KB
  *                      and holds the rest; says "ready" and waits for a signal
  *   units fork MB      MB are written, shared with a child, written again
@@ -83,12 +82,6 @@ static void dense(void)
         }
     }
     hwtlb_end(2);
-}
-
-static void sparse(void)
-{
-    fill(UNIT, 1);
-    check(UNIT, 1);
 }
 
 static void fragment(void)
@@ -193,7 +186,7 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } ways[] = {
-        { "sparse", sparse }, { "fragment", fragment }, { "fork", after_fork },
+        { "fragment", fragment }, { "fork", after_fork },
         { "migrate", migrate }, { "compact", compact },
     };
     size_t i;
@@ -210,7 +203,6 @@ int main(int argc, char **argv)
             return 0;
         }
     }
-    fputs("usage: units sparse|fragment|fork|migrate|compact MB, or file "
-          "PATH\n", stderr);
+    fputs("usage: units fragment|fork|migrate|compact MB, or file PATH\n", stderr);
     return 2;
 }

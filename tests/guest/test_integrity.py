@@ -2,6 +2,7 @@
 """Memory that is swapped, merged, compacted, migrated and limited all the time
 stays right, on the kernel that checks itself."""
 
+import json
 import re
 import unittest
 
@@ -60,6 +61,20 @@ class Integrity(GuestTest):
                     self.assertIn(f"{steps} steps right", out)
                     for count in counts:
                         self.assertRegex(out, rf"(?m)^{count} [1-9]")
+
+    def test_migrated_whole(self):
+        """A unit that has gone to another node is one translation again."""
+        out = self.run_in(
+            "process64k+contig",
+            "tlbstat -j -o /tmp/report units migrate 16\n"
+            "cat /tmp/report /proc/vmstat")
+        (line,) = re.findall(r"^\{.*\}$", out, re.MULTILINE)
+        (dense,) = json.loads(line)["regions"]
+        moved = re.search(r"(?m)^pgmigrate_success (\d+)", out)
+        self.assertGreaterEqual(int(moved[1]), 256 * 16)
+        # 256 units, four times in order: more than the L1 dTLB has entries.
+        self.assertGreaterEqual(dense["counters"]["l1d-fill-64k-hint"], 960)
+        self.assertLess(dense["counters"]["l1d-fill-4k"], 64)
 
     def test_limit(self):
         """A memory cgroup that is too small for it: reclaim, not death."""

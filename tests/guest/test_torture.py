@@ -36,10 +36,6 @@ GROUPS = {
               "--vm 1 --vm-bytes 64M --vm-method incdec",
 }
 
-# What our own program is told, beside STEPS and SEED.  Each is a way to break
-# units up; page size `-` is the one that the program has anyhow.
-INTEGRITY = ("- swap", "65536 swap")
-
 SWAP = """
 echo 512M >/sys/block/zram0/disksize
 mkswap /dev/zram0 >/dev/null && swapon /dev/zram0 || exit 9
@@ -102,20 +98,6 @@ class Stress(TortureTest):
 
     def test_system64k(self):
         self.stress("system64k+contig")
-
-
-class Integrity(TortureTest):
-    """Our own oracle, longer than in the suite guest, and with swapping."""
-
-    def test_integrity(self):
-        for mode in MODES:
-            for words in INTEGRITY:
-                with self.subTest(mode=mode, words=words):
-                    out = self.torture(
-                        mode, f"integrity 400 3 {words} && "
-                        "grep pswpin /proc/vmstat")
-                    self.assertIn("400 steps right", out)
-                    self.assertRegex(out, r"pswpin [1-9]")
 
 
 if __name__ == "__main__":

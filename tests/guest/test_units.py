@@ -30,12 +30,12 @@ def dense(regions: dict[str, Any]) -> tuple[int, int]:
 
 
 class UnitsTest(GuestTest):
-    def measure(self, mode: str, way: str, *options: str, before: str = ""
+    def measure(self, mode: str, command: str, *options: str
                 ) -> tuple[dict[str, Any], dict[str, int]]:
-        """Runs `units WAY` in the guest: its regions by name, and by how much
+        """Runs COMMAND in the guest: its regions by name, and by how much
         /proc/vmstat has changed."""
-        script = (f"{before}\ncat /proc/vmstat >/tmp/before\n"
-                  f"tlbstat -j -o /tmp/report units {way}\n"
+        script = ("cat /proc/vmstat >/tmp/before\n"
+                  f"tlbstat -j -o /tmp/report {command}\n"
                   "cat /proc/vmstat >/tmp/after\n"
                   "cat /tmp/report; cat /tmp/before; cat /tmp/after")
         ran = self.boot(mode, *MODEL, *options, "--", "sh", "-ec", script)
@@ -59,7 +59,7 @@ class Fork(UnitsTest):
     def test_copied_whole(self):
         """A shared unit that is written is copied by one fault, and is one
         translation again."""
-        regions, vmstat = self.measure("process64k+contig", f"fork {MB}",
+        regions, vmstat = self.measure("process64k+contig", f"units fork {MB}",
                                        "--tlb-verify")
         faults = regions["write"]["guest"]["page_faults"]
         self.assertGreaterEqual(faults, UNITS)
@@ -69,7 +69,7 @@ class Fork(UnitsTest):
 
     def test_4k(self):
         """Without units there are sixteen times as many: the test sees it."""
-        regions, vmstat = self.measure("4k", f"fork {MB}")
+        regions, vmstat = self.measure("4k", f"units fork {MB}")
         self.assertGreaterEqual(regions["write"]["guest"]["page_faults"],
                                 16 * UNITS)
         self.assertEqual(vmstat["page_unit_copy"], 0)
@@ -78,8 +78,8 @@ class Fork(UnitsTest):
 
 class Moved(UnitsTest):
     def test_compaction(self):
-        regions, vmstat = self.measure("process64k+contig", f"compact {MB}",
-                                       "--tlb-verify")
+        regions, vmstat = self.measure("process64k+contig",
+                                       f"units compact {MB}", "--tlb-verify")
         # Whole units, so sixteen pages each: some have moved.
         self.assertGreater(vmstat["pgmigrate_success"], 16 * 8)
         self.assertWhole(regions)
@@ -89,19 +89,19 @@ class Shortage(UnitsTest):
     """What 4 KB pages would have had room for has room."""
 
     # 16 MB in pages of 4 KB, 256 MB in units, 128 MB of memory.
-    WAY, MEMORY = "sparse 256", ("--mem", "128M")
+    SPARSE, MEMORY = "sparse 4096", ("--mem", "128M")
 
     def test_sparse(self):
         for mode in ("process64k+contig", "system64k"):
             with self.subTest(mode=mode):
-                _, vmstat = self.measure(mode, self.WAY, *self.MEMORY)
+                _, vmstat = self.measure(mode, self.SPARSE, *self.MEMORY)
                 self.assertGreater(vmstat["page_unit_unused"], 0)
                 self.assertEqual(vmstat["oom_kill"], 0)
 
     def test_without_shrinker(self):
         """It is the shrinker of underused folios that makes the room."""
         off = ("echo 0 >/sys/kernel/mm/transparent_hugepage/shrink_underused; "
-               f"units {self.WAY} || echo status $?")
+               f"{self.SPARSE} || echo status $?")
         ran = self.x64k("boot", "--mode", "process64k", *self.MEMORY, "--",
                         "sh", "-c", off, quiet=False)
         self.assertIn(b"status 137", ran.stdout)    # killed
@@ -139,7 +139,7 @@ class Files(UnitsTest):
             subprocess.run(["mkfs.erofs", "--quiet", image, folder],
                            check=True, capture_output=True)
             regions, _ = self.measure(
-                "process64k+contig", "file /data", "--image", str(image))
+                "process64k+contig", "units file /data", "--image", str(image))
         _, units = dense(regions)
         self.assertGreater(units, PASSES * UNITS // 2)
 
