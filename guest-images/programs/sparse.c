@@ -20,7 +20,7 @@ int main(int argc, char **argv)
         return 2;
     }
     p = mmap(NULL, (n + 1) * STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-             MAP_ANONYMOUS, -1, 0);
+             MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) {
         perror("sparse");
         return 1;
