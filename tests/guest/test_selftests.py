@@ -106,7 +106,8 @@ def results(name: str) -> dict[str, verdicts.Verdicts]:
 class Selftest(unittest.TestCase):
     """One program on one configuration."""
 
-    def __init__(self, configuration: str, program: str):
+    def __init__(self, configuration: str, program: str = ""):
+        # unittest makes one by itself, before load_tests() has a say.
         super().__init__()
         self.configuration, self.program = configuration, program
 
