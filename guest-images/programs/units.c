@@ -6,7 +6,6 @@
  *                      and holds the rest; says "ready" and waits for a signal
  *   units fork MB      MB are written, shared with a child, written again
  *   units migrate MB   MB are written and moved to another NUMA node
- *   units compact MB   MB are written, among what is freed then, and compacted
  *   units file PATH    the file is mapped and read
  *
  * Memory is checked in the end.  Under tlbstat, the second write is the
@@ -149,25 +148,6 @@ static void migrate(void)
     check(PAGE, 1);
 }
 
-static void compact(void)
-{
-    int fd = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
-    volatile char *others;
-    size_t i;
-
-    must(fd >= 0, "/proc/sys/vm/compact_memory");
-    others = map(size);
-    for (i = 0; i < size; i += UNIT) {
-        memory[i] = value(i, 1);
-        others[i] = 1;
-    }
-    fill(PAGE, 1);
-    must(!munmap((char *)others, size), "munmap");
-    must(write(fd, "1", 1) == 1, "compact_memory");
-    dense();
-    check(PAGE, 1);
-}
-
 static void file(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -187,7 +167,7 @@ int main(int argc, char **argv)
         void (*run)(void);
     } ways[] = {
         { "fragment", fragment }, { "fork", after_fork },
-        { "migrate", migrate }, { "compact", compact },
+        { "migrate", migrate },
     };
     size_t i;
 
@@ -203,6 +183,6 @@ int main(int argc, char **argv)
             return 0;
         }
     }
-    fputs("usage: units fragment|fork|migrate|compact MB, or file PATH\n", stderr);
+    fputs("usage: units fragment|fork|migrate MB, or file PATH\n", stderr);
     return 2;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What becomes of 64 KB units: copied after fork, moved, short of memory; and
-of the processor's part in it when CPUs come and go."""
+"""What becomes of 64 KB units: copied after fork, short of memory; and of the
+processor's part in it when CPUs come and go."""
 
 import json
 import re
@@ -74,15 +74,6 @@ class Fork(UnitsTest):
                                 16 * UNITS)
         self.assertEqual(vmstat["page_unit_copy"], 0)
         self.assertEqual(dense(regions)[1], 0)
-
-
-class Moved(UnitsTest):
-    def test_compaction(self):
-        regions, vmstat = self.measure("process64k+contig",
-                                       f"units compact {MB}", "--tlb-verify")
-        # Whole units, so sixteen pages each: some have moved.
-        self.assertGreater(vmstat["pgmigrate_success"], 16 * 8)
-        self.assertWhole(regions)
 
 
 class Shortage(UnitsTest):
