@@ -35,7 +35,7 @@ class Integrity(GuestTest):
     def run_in(self, mode: str, script: str) -> str:
         # Without --tlb-verify, under which this kernel takes minutes to come
         # up: the program sees old translations by itself.
-        ran = self.boot(mode, "--kernel", str(selftests.KERNEL), "--tlb",
+        ran = self.boot(mode, "--kernel", str(selftests.DEBUG_KERNEL), "--tlb",
                         "skylake", "--cpus", "2",
                         "--append", "numa=fake=2", "--", "sh", "-ec", script)
         return ran.stdout.decode()

@@ -41,7 +41,7 @@ class Kexec(GuestTest):
     def kexec(self, first: str, second: str) -> tuple[bool, int, int]:
         """Is the hint there under the second kernel; its fills of 4 and of
         64 KB."""
-        image = selftests.KERNEL / "image/bzImage"
+        image = selftests.DEBUG_KERNEL / "image/bzImage"
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             subprocess.run(["cc", "-O2", "-static", "-o", folder / "kexec",
@@ -51,7 +51,7 @@ class Kexec(GuestTest):
             (folder / "bzImage").write_bytes(image.read_bytes())
             # It never reports: the first kernel is gone.
             ran = self.boot(
-                "process64k+contig", "--kernel", str(selftests.KERNEL),
+                "process64k+contig", "--kernel", str(selftests.DEBUG_KERNEL),
                 "--tlb", "skylake", "--share", f"{folder}:ro",
                 *(("--append", first) if first else ()),
                 "--", "sh", "-ec", SCRIPT, "sh", second, status=None)

@@ -25,9 +25,9 @@ from x64k.paths import BUILD, LOGS, shown
 SCRIPT = Path(__file__).with_name("selftests.sh")
 
 # 2 MB folios by madvise, as the tests expect, and two nodes to migrate
-# between.  Two processors: `migration` wants three, and skips.
+# between.  Three processors, since `migration` wants them.
 APPEND = "transparent_hugepage=madvise numa=fake=2 log_buf_len=4M"
-MACHINE = ("--mem", "2G", "--cpus", "2", "--timeout", "7200",
+MACHINE = ("--mem", "2G", "--cpus", "3", "--timeout", "7200",
            "--share", f"{selftests.PROGRAMS}:ro")
 # A program that takes the guest with it costs a boot; so many may.
 BOOTS = 12
@@ -128,6 +128,28 @@ class Selftest(unittest.TestCase):
                           "skips in this guest")
 
 
+class PageSize(GuestTest):
+    """Our own one, on a file system that other guests do not have, and with
+    protection keys."""
+
+    SCRIPT = """
+        echo 300M >/sys/block/zram0/disksize
+        zcat /mnt/share/xfs.gz >/dev/zram0
+        mkdir /tmp/xfs; mount -t xfs /dev/zram0 /tmp/xfs
+        head -c 1000100 /dev/urandom >/tmp/xfs/old
+        page_size -f /tmp/xfs/new -r /tmp/xfs/old
+        """
+
+    def test_xfs(self):
+        ran = self.boot("process64k+contig", "--kernel", str(selftests.KERNEL),
+                        "--mem", "1G", "--share", f"{selftests.PROGRAMS}:ro",
+                        "--", "sh", "-ec", self.SCRIPT)
+        found = dict(verdicts.cases(ran.stdout.decode()))
+        self.assertGreater(len(found), 500)
+        self.assertEqual([name for name, verdict in found.items()
+                          if verdict != verdicts.PASS], [])
+
+
 class Ran(unittest.TestCase):
     """A configuration in which nothing passed has tested nothing."""
 
@@ -140,7 +162,8 @@ class Ran(unittest.TestCase):
 
 
 def load_tests(loader, _, __):
-    suite = loader.loadTestsFromTestCase(Ran)
+    suite = loader.loadTestsFromTestCase(PageSize)
+    suite.addTests(loader.loadTestsFromTestCase(Ran))
     for name in CONFIGURATIONS:
         if name != "stock-folios":
             suite.addTests(Selftest(name, program.run) for program in wanted())

@@ -45,7 +45,7 @@ mkswap /dev/zram0 >/dev/null && swapon /dev/zram0 || exit 9
 """
 
 MACHINE = ("--mem", "1G", "--cpus", "2", "--tlb", "skylake", "--image", "debian")
-WAYS = (("--tlb-verify",), ("--kernel", str(selftests.KERNEL)))
+WAYS = (("--tlb-verify",), ("--kernel", str(selftests.DEBUG_KERNEL)))
 
 
 def stressors(options: str) -> set[str]:

@@ -114,25 +114,45 @@ class Shortage(UnitsTest):
         self.assertRegex(text, r"page_unit_fallback [1-9]\d\d")
 
 
-class Files(UnitsTest):
-    def test_erofs(self):
-        """Its large folios are mapped as groups."""
+class Erofs(UnitsTest):
+    """A disk that is read only, and whose files are in large folios."""
+
+    @classmethod
+    def setUpClass(cls):
         if not shutil.which("mkfs.erofs"):
-            self.skipTest("no mkfs.erofs here: install erofs-utils")
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name, "root")
-            shutil.copytree(base.folder() / "usr", folder / "usr")
-            (folder / "bin").symlink_to("usr/bin")
-            for applet in ("sh", "cat"):
-                (folder / "bin" / applet).symlink_to("busybox")
-            (folder / "data").write_bytes(bytes(range(256)) * 4096 * MB)
-            image = Path(name, "disk.erofs")
-            subprocess.run(["mkfs.erofs", "--quiet", image, folder],
-                           check=True, capture_output=True)
-            regions, _ = self.measure(
-                "process64k+contig", "units file /data", "--image", str(image))
+            raise unittest.SkipTest("no mkfs.erofs here: install erofs-utils")
+        folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        root, cls.image = folder / "root", folder / "disk.erofs"
+        shutil.copytree(base.folder() / "usr", root / "usr")
+        (root / "bin").symlink_to("usr/bin")
+        for applet in ("sh", "cat"):
+            (root / "bin" / applet).symlink_to("busybox")
+        data = bytes(range(256)) * 4096
+        (root / "data").write_bytes(data * MB)
+        # Ends in the second page of a unit; the short one beside its inode.
+        (root / "long").write_bytes(data + data[:4196])
+        (root / "short").write_bytes(data[:100])
+        subprocess.run(["mkfs.erofs", "--quiet", cls.image, root], check=True,
+                       capture_output=True)
+
+    def test_groups(self):
+        regions, _ = self.measure("process64k+contig", "units file /data",
+                                  "--image", str(self.image))
         _, units = dense(regions)
         self.assertGreater(units, PASSES * UNITS // 2)
+
+    def test_tail(self):
+        """Behind the end of a file there are zeroes, up to the end of the
+        process's page."""
+        ran = self.boot("process64k+contig", "--image", str(self.image), *MODEL,
+                        "--", "sh", "-ec", "for file in long short; do "
+                        "page_size -r /$file; done")
+        out = ran.stdout.decode()
+        self.assertNotIn("not ok", out)
+        for size in ("4K", "16K", "64K"):
+            for kind in ("private", "shared"):
+                name = f" {size}: read only, {kind}: zeroes to the end"
+                self.assertEqual(out.count(name), 2, name)
 
 
 class Hotplug(GuestTest):

@@ -35,7 +35,8 @@ def initramfs(programs: list[Path]) -> None:
 STEPS = {
     "kernel": kernel,
     "debian": debian.image,
-    "debug-kernel": selftests.kernel,
+    "debug-kernel": selftests.debug_kernel,
+    "selftests-kernel": selftests.kernel,
     "stock-kernel": selftests.stock_kernel,
     "selftest-programs": selftests.programs,
 }

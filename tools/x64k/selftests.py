@@ -9,7 +9,9 @@ from pathlib import Path
 from x64k import meson, proc, trees
 from x64k.paths import BUILD, LOGS, ROOT
 
-KERNEL = BUILD / "linux-debug"      # the patched one's objects
+# The patched ones' objects.
+KERNEL = BUILD / "linux-selftests"
+DEBUG_KERNEL = BUILD / "linux-debug"
 PROGRAMS = BUILD / "selftests"      # a folder for each, and xfs.gz
 FRAGMENTS = ("debug.config", "selftests.config")
 FOLDERS = ("mm", "x86")
@@ -24,21 +26,27 @@ def compiled(name: str):
 
 
 def build_kernel(name: str, title: str, tree: Path, objects: Path,
-                 env: dict[str, str]) -> None:
+                 *more: str, **env: str) -> None:
     proc.logged([ROOT / "guest-images/linux/build.sh", tree, objects,
-                 objects / "image", *FRAGMENTS], name, f"Building {title}",
-                env=meson.environment() | env, detail=compiled(name))
+                 objects / "image", *FRAGMENTS, *more], name,
+                f"Building {title}", env=meson.environment() | env,
+                detail=compiled(name))
 
 
 def kernel() -> None:
-    build_kernel("linux-debug", "the kernel that checks itself",
-                 trees.LINUX.tree, KERNEL, {})
+    build_kernel("linux-selftests", "the kernel that checks itself",
+                 trees.LINUX.tree, KERNEL)
 
 
 def stock_kernel() -> None:
     trees.ensure_stock(trees.LINUX)
     build_kernel("linux-stock", "the stock kernel that checks itself",
-                 trees.LINUX.stock, trees.LINUX.stock_objects, {"STOCK": "1"})
+                 trees.LINUX.stock, trees.LINUX.stock_objects, STOCK="1")
+
+
+def debug_kernel() -> None:
+    build_kernel("linux-debug", "the kernel that checks each access and lock",
+                 trees.LINUX.tree, DEBUG_KERNEL, "sanitize.config")
 
 
 def xfs_image() -> None:
