@@ -314,15 +314,17 @@ def fetch_source(name: str, series: str) -> Source:
 def _fetch_deb(name: str) -> Path:
     for version in deb_versions(name):
         title = f"Downloading {name} {version}"
-        folder = DEBS / f"{name}.partial"
+        # Another checkout may be fetching the same.
+        folder = DEBS / f"{name}.{os.getpid()}.partial"
         try:
             _download(["download", f"{name}={version}"], name, title, folder)
+            (file,) = folder.glob("*.deb")
+            place = file.rename(DEBS / file.name)
         except NotServed as error:
             ui.info(f"{error}; trying the one before")
             continue
-        (file,) = folder.glob("*.deb")
-        place = file.rename(DEBS / file.name)
-        folder.rmdir()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         versions.record(name, {"version": version, "file": place.name,
                                "sha256": versions.sha256(place)},
                         DEBS / "index.json")
