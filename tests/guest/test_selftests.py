@@ -142,17 +142,21 @@ class PageSize(GuestTest):
         zcat /mnt/share/xfs.gz >/dev/zram0
         mkdir /tmp/xfs; mount -t xfs /dev/zram0 /tmp/xfs
         head -c 1000100 /dev/urandom >/tmp/xfs/old
-        page_size -f /tmp/xfs/new -r /tmp/xfs/old
+        page_size {} -f /tmp/xfs/new -r /tmp/xfs/old
         """
 
     def test_xfs(self):
-        ran = self.boot("process64k+contig", "--kernel", str(selftests.KERNEL),
-                        "--mem", "1G", "--share", f"{selftests.PROGRAMS}:ro",
-                        "--", "sh", "-ec", self.SCRIPT)
-        found = dict(verdicts.cases(ran.stdout.decode()))
-        self.assertGreater(len(found), 500)
-        self.assertEqual([name for name, verdict in found.items()
-                          if verdict != verdicts.PASS], [])
+        for mode, option, least in (("4k", "", 500),
+                                    ("process64k+contig", "-s 65536", 150)):
+            with self.subTest(mode=mode):
+                ran = self.boot(
+                    mode, "--kernel", str(selftests.KERNEL), "--mem", "1G",
+                    "--share", f"{selftests.PROGRAMS}:ro", "--", "sh", "-ec",
+                    self.SCRIPT.format(option))
+                found = dict(verdicts.cases(ran.stdout.decode()))
+                self.assertGreater(len(found), least)
+                self.assertEqual([name for name, verdict in found.items()
+                                  if verdict != verdicts.PASS], [])
 
 
 class Ran(unittest.TestCase):

@@ -144,15 +144,18 @@ class Erofs(UnitsTest):
     def test_tail(self):
         """Behind the end of a file there are zeroes, up to the end of the
         process's page."""
-        ran = self.boot("process64k+contig", "--image", str(self.image), *MODEL,
-                        "--", "sh", "-ec", "for file in long short; do "
-                        "page_size -r /$file; done")
-        out = ran.stdout.decode()
-        self.assertNotIn("not ok", out)
-        for size in ("4K", "16K", "64K"):
-            for kind in ("private", "shared"):
-                name = f" {size}: read only, {kind}: zeroes to the end"
-                self.assertEqual(out.count(name), 2, name)
+        script = "for file in long short; do page_size {} -r /$file; done"
+        for mode, option, sizes in (("4k", "", ("4K", "16K", "64K")),
+                                    ("process64k+contig", "-s 65536",
+                                     ("64K",))):
+            ran = self.boot(mode, "--image", str(self.image), *MODEL, "--",
+                            "sh", "-ec", script.format(option))
+            out = ran.stdout.decode()
+            self.assertNotIn("not ok", out)
+            for size in sizes:
+                for kind in ("private", "shared"):
+                    name = f" {size}: read only, {kind}: zeroes to the end"
+                    self.assertEqual(out.count(name), 2, name)
 
 
 class Hotplug(GuestTest):
