@@ -71,7 +71,8 @@ class Runner(GuestTest):
                   programs: list[verdicts.Program], log: Path) -> str:
         lines = [SCRIPT.read_text()] + [
             f"one {shlex.quote(program.run)} {program.seconds} "
-            f"{shlex.quote(program.command())}" for program in programs]
+            f"{shlex.quote(program.command())} {program.attempts}"
+            for program in programs]
         ran = self.x64k(
             "boot", "--mode", configuration.mode,
             "--kernel", str(configuration.kernel), *MACHINE,

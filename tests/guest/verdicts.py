@@ -42,6 +42,7 @@ class Program:
     before: str = ""
     after: str = ""
     user: bool = False
+    attempts: int = 1
 
     def command(self) -> str:
         """For the guest's shell."""
@@ -131,16 +132,17 @@ def verdicts(text: str, status: int) -> Verdicts:
 
 def read(output: str) -> dict[str, Verdicts]:
     """By program, of what the guest has printed; a program that has begun and
-    not ended took the guest with it."""
+    not ended took the guest with it.  Of several attempts the last one counts,
+    and what the kernel complained of in any."""
     parts = re.split(r"^x64k-selftest begin (.*)\n", output.replace("\r\n", "\n"),
                      flags=re.MULTILINE)
     results = {}
     for name, text in zip(parts[1::2], parts[2::2]):
         text, ended, rest = text.partition("x64k-selftest end ")
-        results[name] = verdicts(text, int(rest.split()[0]) if ended
-                                 else KILLED)
-        if not ended:
-            results[name][KERNEL] = FAIL
+        found = verdicts(text, int(rest.split()[0]) if ended else KILLED)
+        if not ended or results.get(name, found)[KERNEL] == FAIL:
+            found[KERNEL] = FAIL
+        results[name] = found
     return results
 
 

@@ -65,6 +65,16 @@ class Read(unittest.TestCase):
         self.assertEqual(self.found["mm/hangs"], {
             "begins": "passed", "hmm.open": "skipped", "exit": "never ended", "kernel": "failed"})
 
+    def test_attempts(self):
+        """The last one counts; a complaint of the kernel is not forgotten."""
+        again = """\
+x64k-selftest begin mm/cow
+ok 1 it works
+x64k-selftest end 0
+"""
+        self.assertEqual(verdicts.read(OUTPUT + again)["mm/cow"], {
+            "it works": "passed", "exit": "passed", "kernel": "failed"})
+
     def test_times_and_addresses(self):
         self.assertEqual(verdicts.plain("mapped 0x7f00 at 7ffff7d0a000 in 12 ms"),
                          "mapped * at * in * s")
