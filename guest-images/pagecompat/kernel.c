@@ -68,17 +68,14 @@ enum kind load(uintptr_t u, Pages *pages)
 int change(uintptr_t u, int had, Pages pages)
 {
     int rights = union_of(pages);
-    bool uniform = pages == set(0, u, u + unit, get(pages, 0), false);
 
-    if (!uniform && !put(u, pages)) {
+    if (!put(u, pages)) {
         return -1;
     }
     if (rights != had && syscall(SYS_mprotect, u, extent(pages), rights)) {
         return -1;
     }
-    if (uniform) {
-        drop(u);
-    }
+    settle(u);
     return 0;
 }
 
@@ -123,31 +120,49 @@ int read_in(uintptr_t a, uintptr_t b, int fd, off_t offset)
     return 0;
 }
 
+bool can_fill(uintptr_t a, uintptr_t b)
+{
+    uintptr_t u = down(a);
+    struct query q;
+    enum kind kind = kind_of(u, &q);
+    uintptr_t from = kind == SMALL ? a : u, to = kind == SMALL ? b : u + unit;
+    int had = q.vma_flags & QUERY_RIGHTS;
+    bool can;
+
+    if (kind != UNIT && kind != SMALL) {
+        return false;
+    }
+    /* The advice brings the memory, or fails, where a store would be SIGBUS. */
+    can = !syscall(SYS_mprotect, from, to - from, had | WRITABLE)
+          && !syscall(SYS_madvise, from, to - from, MADV_POPULATE_WRITE);
+    syscall(SYS_mprotect, from, to - from, had);
+    return can;
+}
+
 enum outcome fill(uintptr_t a, uintptr_t b, int prot, int fd, off_t offset)
 {
     uintptr_t u = down(a), from = u, to = u + unit;
     struct query q;
-    Pages pages = 0;
     enum kind kind = kind_of(u, &q);
-    int had = 0, r;
+    struct entry *e = find(u);
+    int had = q.vma_flags & QUERY_RIGHTS, r;
+    Pages pages = e ? e->pages : set(0, u, to, had, false);
 
-    if (kind == UNIT) {
-        struct entry *e = find(u);
-
-        had = q.vma_flags & QUERY_RIGHTS;
-        pages = e ? e->pages : set(0, u, to, had, false);
-    } else if (kind == SMALL && prot >= 0) {
+    if (kind == SMALL && prot >= 0) {
         from = a;
         to = b;
-    } else {
+    } else if (kind != UNIT) {
         errno = EINVAL;
         return REFUSED;
     }
-    /* The advice brings the memory, or fails, where a store would be SIGBUS. */
+    if (kind == UNIT && !put(u, pages)) {
+        return REFUSED;
+    }
     if (syscall(SYS_mprotect, from, to - from, had | WRITABLE)
         || syscall(SYS_madvise, from, to - from, MADV_POPULATE_WRITE)) {
         if (kind == UNIT) {
             syscall(SYS_mprotect, from, to - from, had);
+            settle(u);
         }
         errno = EINVAL;
         return REFUSED;
@@ -158,7 +173,12 @@ enum outcome fill(uintptr_t a, uintptr_t b, int prot, int fd, off_t offset)
         return r ? REFUSED : CORRECTED;
     }
     if (prot >= 0 && !r) {
+        const uint16_t bits = bits_of(a, b);
+
         pages = set(pages, a, b, prot & RIGHTS, false);
+        e = find(u);
+        e->copied = (e->copied & ~bits) | (fd >= 0 ? bits : 0);
+        e->memory = (e->memory & ~bits) | (fd < 0 && q.inode ? bits : 0);
     }
     if (change(u, had | WRITABLE, pages) || r) {
         return REFUSED;

@@ -4,6 +4,7 @@
 #undef _FILE_OFFSET_BITS
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -86,12 +87,17 @@ static void *kernel_mmap(uintptr_t a, size_t length, int prot, int flags,
 static bool is_readable(int fd)
 {
     struct stat st;
+    int flags = fcntl(fd, F_GETFL);
 
-    return !fstat(fd, &st) && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)
+    return flags >= 0 && (flags & O_ACCMODE) != O_WRONLY
+           && !fstat(fd, &st) && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)
            || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 5)));
 }
 
-/* Whether [A, B), in one unit, must be filled in place, or 0, or an error. */
+/*
+ * Whether [A, B), in one unit, must be filled in place, or 0, or an error. All
+ * that can fail is tried here, before a call changes anything.
+ */
 static int in_place(uintptr_t a, uintptr_t b, int flags)
 {
     Pages pages = 0;
@@ -116,7 +122,8 @@ static int in_place(uintptr_t a, uintptr_t b, int flags)
         }
         break;
     }
-    if ((flags & MAP_TYPE) != MAP_PRIVATE || !is_private(a, b, PROT_NONE)) {
+    if ((flags & MAP_TYPE) != MAP_PRIVATE || !is_private(a, b, PROT_NONE)
+        || !can_fill(a, b)) {
         return -EINVAL;
     }
     return 1;
@@ -184,6 +191,9 @@ static void *map_fixed(uintptr_t a, uintptr_t b, int prot, int flags, int fd,
             return MAP_FAILED;
         }
         note(x, y, prot);
+        if (!congruent && !note_copied(x, y, prot)) {
+            return MAP_FAILED;
+        }
         count(CALL_mmap, CORRECTED);
     }
     if (head) {

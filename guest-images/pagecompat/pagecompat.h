@@ -164,10 +164,34 @@ static inline size_t extent(Pages pages)
     return n * PAGE;
 }
 
+/*
+ * Pages that were filled in place are not what the unit's mapping would bring:
+ * a bit for each, from the lowest. MEMORY in a mapping of a file is zeroes
+ * again when its contents are thrown away; COPIED are a file's contents, which
+ * nobody here can bring again.
+ */
 struct entry {
     uintptr_t unit;
     Pages pages;
+    uint16_t memory, copied;
 };
+
+/* The bits of the pages of [A, B), in one unit. */
+static inline uint16_t bits_of(uintptr_t a, uintptr_t b)
+{
+    return ((1u << ((b - a) / PAGE)) - 1) << page_of(a);
+}
+
+/* Those of pages that are there. */
+static inline uint16_t live(Pages pages)
+{
+    uint16_t bits = 0;
+
+    for (unsigned i = 0; i < unit / PAGE; i++) {
+        bits |= (get(pages, i) != GONE) << i;
+    }
+    return bits;
+}
 
 /* The entry of a unit, or NULL. */
 struct entry *find(uintptr_t u);
@@ -175,9 +199,15 @@ struct entry *find(uintptr_t u);
 /* The next entry of units [U, END), or NULL; *U is where to go on. */
 struct entry *next(uintptr_t *u, uintptr_t end);
 
-/* Makes or changes an entry; false, with errno, if there is no memory. */
+/*
+ * Makes or changes an entry; false, with errno, if there is no memory. What is
+ * known of filled pages stays.
+ */
 bool put(uintptr_t u, Pages pages);
 void drop(uintptr_t u);
+
+/* Drops the entry of a unit if it says no more than the kernel knows. */
+void settle(uintptr_t u);
 
 /* Something else is in these units now, or nothing. */
 void forget(uintptr_t u, uintptr_t end);
@@ -191,6 +221,12 @@ void make_table(void);
 
 /* The program has mapped [A, B); around it, in the same units, is nothing. */
 void note(uintptr_t a, uintptr_t b, int prot);
+
+/*
+ * Pages of [A, B), which is mapped with the rights PROT, have been copied from a
+ * file; false, with errno, if that cannot be kept.
+ */
+bool note_copied(uintptr_t a, uintptr_t b, int prot);
 
 /* Has the program given back any page of [A, B)? */
 bool has_hole(uintptr_t a, uintptr_t b);
@@ -234,6 +270,9 @@ uintptr_t piece(uintptr_t a, uintptr_t b, bool *whole);
 
 /* What mmap would show: the file's contents, zeroes behind its end. */
 int read_in(uintptr_t a, uintptr_t b, int fd, off_t offset);
+
+/* Brings the memory of the unit of [A, B), of which then any part can be filled. */
+bool can_fill(uintptr_t a, uintptr_t b);
 
 /*
  * Fills pages of one unit in place, from a file or, if FD is negative, with

@@ -72,7 +72,7 @@ int protect(uintptr_t a, uintptr_t b, int prot)
             if (any_gone(e->pages, e->unit, e->unit + unit)) {
                 hole = true;
             } else {
-                drop(e->unit);
+                settle(e->unit);
             }
         }
     }
@@ -94,75 +94,182 @@ PUBLIC int mprotect(void *addr, size_t length, int prot)
     return r;
 }
 
-static int advise_part(uintptr_t a, uintptr_t b, int advice)
-{
-    uintptr_t u = down(a);
-    Pages pages = 0;
-    struct query q;
-    enum outcome outcome;
+/* What advice on pages of one unit comes to. */
+enum way {
+    HOLE,           /* none of it is there */
+    AS_GIVEN,       /* the kernel takes it by pages of 4 KB */
+    OF_UNIT,        /* the kernel takes it for the unit */
+    ZEROES,         /* the pages are filled with zeroes */
+    FILE_AND_ZEROES,/* of the unit, then what was memory is filled */
+    NOTHING_DONE,   /* a hint for others, too: left out */
+    IMPOSSIBLE
+};
 
-    switch (load(u, &pages)) {
+static bool discards(int advice)
+{
+    return advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED;
+}
+
+/* Throwing the contents of [A, B) away; ALL: of the unit nothing else is. */
+static enum way discard_way(uintptr_t a, uintptr_t b, Pages pages, bool all)
+{
+    struct entry *e = find(down(a));
+    const uint16_t meant = bits_of(a, b) & live(pages);
+    struct query q;
+
+    if (!query(down(a), &q) || (e && e->copied & meant)) {
+        return IMPOSSIBLE;
+    }
+    if (q.vma_flags & QUERY_SHARED) {
+        return all ? OF_UNIT : NOTHING_DONE;    /* the contents stay */
+    }
+    if (!q.inode) {
+        return all ? OF_UNIT : ZEROES;
+    }
+    if (e && !(meant & ~e->memory)) {
+        return ZEROES;
+    }
+    return !all ? IMPOSSIBLE : e && e->memory & meant ? FILE_AND_ZEROES
+                                                      : OF_UNIT;
+}
+
+static enum way way_of(uintptr_t a, uintptr_t b, int advice, Pages *pages)
+{
+    struct entry *e;
+    bool all;
+
+    switch (load(down(a), pages)) {
     case UNKNOWN:
-        return refuse(CALL_madvise, EINVAL);
+        return IMPOSSIBLE;
     case SMALL:
-        return syscall(SYS_madvise, a, b - a, advice);
+        return AS_GIVEN;
     case NOTHING:
+        return HOLE;
     case UNIT:
         break;
     }
-    if (any_gone(pages, a, b)) {
-        errno = ENOMEM;
-        return -1;
+    if (!(bits_of(a, b) & live(*pages))) {
+        return HOLE;
     }
-    if (!any_other(pages, a, b)) {
-        count(CALL_madvise, CORRECTED);
-        return syscall(SYS_madvise, u, extent(pages), advice);
+    all = !any_other(*pages, a, b);
+    if (discards(advice)) {
+        return discard_way(a, b, *pages, all);
     }
     switch (advice) {
-    case MADV_DONTNEED:
-    case MADV_DONTNEED_LOCKED:
-        if (!query(u, &q)) {
-            return refuse(CALL_madvise, EINVAL);
-        }
-        if (q.vma_flags & QUERY_SHARED) {
-            break;              /* the contents would stay */
-        }
-        if (q.inode) {
-            return refuse(CALL_madvise, EINVAL);
-        }
-        outcome = fill(a, b, -1, -1, 0);
-        count(CALL_madvise, outcome);
-        return outcome == REFUSED ? -1 : 0;
     case MADV_POPULATE_READ:
     case MADV_POPULATE_WRITE:
-        count(CALL_madvise, CORRECTED);
-        return syscall(SYS_madvise, u, extent(pages), advice);
+        return OF_UNIT;
+    case MADV_FREE:
+        /* The kernel refuses it in a mapping of a file. */
+        e = find(down(a));
+        return all && !(e && e->memory) ? OF_UNIT : NOTHING_DONE;
     case MADV_NORMAL: case MADV_RANDOM: case MADV_SEQUENTIAL:
-    case MADV_WILLNEED: case MADV_FREE: case MADV_COLD: case MADV_PAGEOUT:
+    case MADV_WILLNEED: case MADV_COLD: case MADV_PAGEOUT:
     case MADV_HUGEPAGE: case MADV_NOHUGEPAGE: case MADV_MERGEABLE:
     case MADV_UNMERGEABLE: case MADV_DONTDUMP: case MADV_DODUMP:
-        break;
-    default:
-        /* Not only advice: others would be hit, or this would not be. */
-        return refuse(CALL_madvise, EINVAL);
+        return all ? OF_UNIT : NOTHING_DONE;
     }
-    count(CALL_madvise, IN_PART);
-    return 0;
+    /* Not only advice: others would be hit, or this would not be. */
+    return all ? OF_UNIT : IMPOSSIBLE;
 }
 
-static int advise(uintptr_t a, uintptr_t b, int advice)
+/* After the kernel has brought the file again: what of [A, B) was memory. */
+static enum outcome zero_memory(uintptr_t a, uintptr_t b)
 {
+    enum outcome outcome = CORRECTED;
     uintptr_t end;
-    bool whole;
 
-    for (; a < b; a = end) {
-        end = piece(a, b, &whole);
-        if (whole ? syscall(SYS_madvise, a, end - a, advice) :
-                    advise_part(a, end, advice)) {
-            return -1;
+    for (; outcome != REFUSED && a < b; a = end) {
+        struct entry *e = find(down(a));
+
+        end = a + PAGE;
+        if (e && e->memory & live(e->pages) & bits_of(a, end)) {
+            outcome = fill(a, end, -1, -1, 0);
         }
     }
-    return 0;
+    return outcome;
+}
+
+static int advise_part(uintptr_t a, uintptr_t b, int advice)
+{
+    Pages pages = 0;
+    enum way way = way_of(a, b, advice, &pages);
+    enum outcome outcome = CORRECTED;
+    int r = 0;
+
+    switch (way) {
+    case HOLE:
+        return 0;
+    case AS_GIVEN:
+        return syscall(SYS_madvise, a, b - a, advice);
+    case OF_UNIT:
+    case FILE_AND_ZEROES:
+        r = syscall(SYS_madvise, down(a), extent(pages), advice);
+        if (!r && way == FILE_AND_ZEROES) {
+            outcome = zero_memory(a, b);
+        }
+        break;
+    case ZEROES:
+        outcome = fill(a, b, -1, -1, 0);
+        break;
+    case NOTHING_DONE:
+        outcome = IN_PART;
+        break;
+    case IMPOSSIBLE:
+        return refuse(CALL_madvise, EINVAL);
+    }
+    count(CALL_madvise, outcome);
+    return outcome == REFUSED ? -1 : r;
+}
+
+/* As piece(), but a unit in which pages were filled is one by itself. */
+static uintptr_t advice_piece(uintptr_t a, uintptr_t b, bool *whole)
+{
+    uintptr_t end = piece(a, b, whole), u = a;
+    struct entry *e;
+
+    while (*whole && (e = next(&u, end))) {
+        if (e->memory | e->copied) {
+            *whole = e->unit > a;
+            return *whole ? e->unit : a + unit;
+        }
+    }
+    return end;
+}
+
+/* As in the kernel, what is there is advised even if some is not. */
+static int advise(uintptr_t a, uintptr_t b, int advice)
+{
+    bool hole = has_hole(a, b), whole;
+    uintptr_t from, end;
+    Pages pages;
+
+    for (from = a; from < b; from = end) {
+        end = advice_piece(from, b, &whole);
+        if (!whole) {
+            switch (way_of(from, end, advice, &pages)) {
+            case HOLE:
+                hole = true;
+                break;
+            case IMPOSSIBLE:
+                return refuse(CALL_madvise, EINVAL);
+            default:
+                break;
+            }
+        }
+    }
+    for (; a < b; a = end) {
+        end = advice_piece(a, b, &whole);
+        if (whole ? syscall(SYS_madvise, a, end - a, advice) :
+                    advise_part(a, end, advice)) {
+            if (errno != ENOMEM) {
+                return -1;
+            }
+            hole = true;
+        }
+    }
+    errno = hole ? ENOMEM : errno;
+    return hole ? -1 : 0;
 }
 
 PUBLIC int madvise(void *addr, size_t length, int advice)

@@ -26,6 +26,37 @@ static bool is_alone(uintptr_t a, uintptr_t b)
     return true;
 }
 
+/*
+ * The pages of [A, B) are now at TO, in other memory. Of those that a file is
+ * behind, what is there is a copy.
+ */
+static bool note_moved(uintptr_t a, uintptr_t b, uintptr_t to, int prot)
+{
+    uintptr_t u, end;
+
+    for (; a < b; to += end - a, a = end) {
+        uint16_t copied;
+        struct entry *e;
+        struct query q;
+
+        u = down(a);
+        end = b < u + unit ? b : u + unit;
+        e = find(u);
+        if (!query(a, &q)) {
+            return false;
+        }
+        copied = bits_of(a, end) & (q.inode ? (e ? ~e->memory : ~0) :
+                                              (e ? e->copied : 0));
+        for (uintptr_t page = a; copied && page < end; page += PAGE) {
+            if (copied & bits_of(page, page + PAGE)
+                && !note_copied(to + (page - a), to + (page - a) + PAGE, prot)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* By a copy: of private memory that can be read; more is had of memory only. */
 static void *move_by_copy(uintptr_t a, size_t old, size_t new, int flags,
                           uintptr_t to)
@@ -52,7 +83,9 @@ static void *move_by_copy(uintptr_t a, size_t old, size_t new, int flags,
         return p;
     }
     memcpy(p, (void *)a, old < new ? old : new);
-    if (protect((uintptr_t)p, (uintptr_t)p + new, prot) || unmap(a, a + old)) {
+    if (protect((uintptr_t)p, (uintptr_t)p + new, prot)
+        || !note_moved(a, a + (old < new ? old : new), (uintptr_t)p, prot)
+        || unmap(a, a + old)) {
         return MAP_FAILED;
     }
     count(CALL_mremap, CORRECTED);
@@ -85,13 +118,17 @@ static void *move_units(uintptr_t a, size_t old, size_t new, int flags,
     if ((uintptr_t)p != from) {
         forget((uintptr_t)p, up((uintptr_t)p + rest + new));
         for (u = from; (e = next(&u, up(a + keep))); ) {
-            uintptr_t at = e->unit;
+            const struct entry moved = *e;
+            uintptr_t there = (uintptr_t)p + (moved.unit - from);
 
-            pages = e->pages;
             if (!(flags & MREMAP_DONTUNMAP)) {
-                drop(at);
+                drop(moved.unit);
             }
-            put((uintptr_t)p + (at - from), pages);
+            if (put(there, moved.pages)) {
+                e = find(there);
+                e->memory = moved.memory;
+                e->copied = moved.copied;
+            }
         }
         if (!(flags & MREMAP_DONTUNMAP)) {
             forget(from, up(a + old));

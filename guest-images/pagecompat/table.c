@@ -71,7 +71,7 @@ bool put(uintptr_t u, Pages pages)
         for (i = slot(u); table[i].unit; i = (i + 1) & (capacity - 1)) {
         }
         e = &table[i];
-        e->unit = u;
+        *e = (struct entry){ .unit = u };
         used++;
     }
     e->pages = pages;
@@ -99,6 +99,16 @@ void drop(uintptr_t u)
             table[i].unit = 0;
             hole = i;
         }
+    }
+}
+
+void settle(uintptr_t u)
+{
+    struct entry *e = find(u);
+
+    if (e && e->pages == set(0, u, u + unit, get(e->pages, 0), false)
+        && !((e->memory | e->copied) & live(e->pages))) {
+        drop(u);
     }
 }
 
@@ -169,6 +179,24 @@ void note(uintptr_t a, uintptr_t b, int prot)
             put(u, pages);
         }
     }
+}
+
+bool note_copied(uintptr_t a, uintptr_t b, int prot)
+{
+    uintptr_t u;
+
+    for (u = down(a); u < b; u += unit) {
+        uint16_t bits = bits_of(a > u ? a : u, b < u + unit ? b : u + unit);
+        struct entry *e = find(u);
+
+        if (!e && !put(u, set(0, u, u + unit, prot & RIGHTS, false))) {
+            return false;
+        }
+        e = find(u);
+        e->copied |= bits;
+        e->memory &= ~bits;
+    }
+    return true;
 }
 
 bool has_hole(uintptr_t a, uintptr_t b)

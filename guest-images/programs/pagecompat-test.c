@@ -32,6 +32,11 @@
 
 #include "page-size.h"
 
+/* Of random calls. */
+#ifndef SEEDS
+#define SEEDS 8u
+#endif
+
 #define K4 4096
 #define UNIT 65536
 
@@ -519,42 +524,81 @@ static int lock_one(void)
     return 1;
 }
 
-/* Random calls on 128 pages; after each, all pages are what they should be. */
-static int random_calls(void)
+/* A unit of a file that is now memory, and its contents are thrown away. */
+static int dontneed_replaced(void)
+{
+    int fd = file(48);
+    char *p = pages(48);
+
+    CHECK(mmap(p, 3 * UNIT, RW, MAP_PRIVATE | MAP_FIXED, fd, 0) == p);
+    CHECK(mmap(p, UNIT / 2, RW, ANON | MAP_FIXED, -1, 0) == p);
+    CHECK(mmap(p + UNIT / 2, UNIT / 2, RW, ANON | MAP_FIXED, -1, 0)
+          == p + UNIT / 2);
+    CHECK(mmap(p + 20 * K4, K4, RW, ANON | MAP_FIXED, -1, 0) == p + 20 * K4);
+    memset(p, 9, 2 * UNIT);
+    CHECK(!madvise(p, UNIT, MADV_DONTNEED) && is(p, 0, 16, 0));
+    CHECK(!madvise(p + 20 * K4, K4, MADV_DONTNEED) && is(p, 20, 21, 0));
+    memset(p, 9, 2 * UNIT);
+    CHECK(!madvise(p, 3 * UNIT, MADV_DONTNEED));
+    CHECK(is(p, 0, 16, 0) && is(p, 20, 21, 0));
+    CHECK(p[16 * K4] == 100 + 16 && p[19 * K4] == 100 + 19
+          && p[21 * K4] == 100 + 21 && p[47 * K4] == (char)(100 + 47));
+    return 1;
+}
+
+/*
+ * Random calls on 128 pages; after each, all pages are what they should be. The
+ * only call that may be refused, and then does nothing, is MADV_DONTNEED of a
+ * file's pages.
+ */
+static int random_calls_from(uint64_t state)
 {
     enum { N = 128, CALLS = 400, NONE = 256 };
-    int fd = file(N), should[N], call, from, n, i;
-    char *p = pages(N), *q;
-    uint64_t state = 1;
+    /* What is to be seen, and what is when that is thrown away. */
+    int fd = file(N), should[N], behind[N], call, from, n, i;
+    char *p = pages(N), *q, *r;
 
     for (i = 0; i < N; i++) {
         should[i] = i + 1;
+        behind[i] = 0;
     }
     for (call = 0; call < CALLS; call++) {
-        int any = 0, hole = 0, offset;
+        int any = 0, hole = 0, of_file = 0, kind, offset;
 
         state = state * 6364136223846793005u + 1442695040888963407u;
         n = 1 + (state >> 60 ? state >> 56 & 7 : state >> 54 & 63);
         from = (state >> 32 & 0xffff) % (N - n + 1);
         offset = (state >> 16 & 0xffff) % (N - n + 1);
+        kind = (state >> 46 & 0xff) % 9;
         q = p + from * K4;
         for (i = from; i < from + n; i++) {
             any |= should[i] != NONE;
             hole |= should[i] == NONE;
+            of_file |= should[i] != NONE && behind[i];
         }
-        switch (state >> 48 & 7) {
+        switch (kind) {
         case 0:
-        case 1:
             CHECK(!munmap(q, n * K4));
             for (i = 0; i < n; i++) {
                 should[from + i] = NONE;
+            }
+            break;
+        case 1:
+            errno = 0;
+            if (!madvise(q, n * K4, MADV_DONTNEED) || errno == ENOMEM) {
+                CHECK(hole == (errno == ENOMEM));
+                for (i = from; i < from + n; i++) {
+                    should[i] = should[i] == NONE ? NONE : behind[i];
+                }
+            } else {
+                CHECK(errno == EINVAL && of_file);
             }
             break;
         case 2:
             CHECK(mmap(q, n * K4, RW, MAP_PRIVATE | MAP_FIXED, fd, offset * K4)
                   == q);
             for (i = 0; i < n; i++) {
-                should[from + i] = 100 + offset + i;
+                should[from + i] = behind[from + i] = (100 + offset + i) & 255;
             }
             break;
         case 3:
@@ -567,8 +611,8 @@ static int random_calls(void)
             errno = 0;
             i = mmap(q, n * K4, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0) == q;
             CHECK(any ? !i && errno == EEXIST : i);
-            for (i = 0; i < n && !any; i++) {
-                should[from + i] = 0;
+            for (i = from; i < from + n && !any; i++) {
+                should[i] = behind[i] = 0;
             }
             break;
         case 5:
@@ -576,20 +620,43 @@ static int random_calls(void)
             for (i = 0; i < n; i++) {
                 memset(q + i * K4, call + i, K4);
                 should[from + i] = (call + i) & 255;
+                behind[from + i] = 0;
+            }
+            break;
+        case 6:
+            for (i = from; i < from + n; i++) {
+                if (should[i] != NONE) {
+                    memset(p + i * K4, call + i, K4);
+                    should[i] = (call + i) & 255;
+                }
             }
             break;
         default:
-            /* New memory, and to another place with it. */
+            /* To another place: what is there, or new memory. */
             if (from < offset + n && offset < from + n) {
                 break;
             }
-            CHECK(mmap(q, n * K4, RW, ANON | MAP_FIXED, -1, 0) == q);
-            memset(q, call, n * K4);
-            CHECK(mremap(q, n * K4, n * K4, MREMAP_MAYMOVE | MREMAP_FIXED,
-                         p + offset * K4) == p + offset * K4);
+            if (kind == 7) {
+                CHECK(mmap(q, n * K4, RW, ANON | MAP_FIXED, -1, 0) == q);
+                memset(q, call, n * K4);
+                for (i = from; i < from + n; i++) {
+                    should[i] = call & 255;
+                    behind[i] = 0;
+                }
+            } else if (hole) {
+                break;
+            }
+            r = mremap(q, n * K4, n * K4, MREMAP_MAYMOVE | MREMAP_FIXED,
+                       p + offset * K4);
+            if (r == MAP_FAILED) {
+                /* Of several mappings: what was in the way may be gone. */
+                CHECK(kind == 8 && errno == EFAULT);
+                CHECK(!munmap(p + offset * K4, n * K4));
+            }
             for (i = 0; i < n; i++) {
-                should[from + i] = NONE;
-                should[offset + i] = call & 255;
+                should[offset + i] = r == MAP_FAILED ? NONE : should[from + i];
+                behind[offset + i] = behind[from + i];
+                should[from + i] = r == MAP_FAILED ? should[from + i] : NONE;
             }
         }
         for (i = 0; i < N; i++) {
@@ -597,9 +664,24 @@ static int random_calls(void)
                 && (p[i * K4] != (char)should[i]
                     || p[i * K4 + K4 - 1] != (char)should[i])) {
                 printf("# call %d, kind %d of %d pages from %d: page %d\n",
-                       call, (int)(state >> 48 & 7), n, from, i);
+                       call, kind, n, from, i);
                 return 0;
             }
+        }
+    }
+    munmap(p, N * K4);
+    close(fd);
+    return 1;
+}
+
+static int random_calls(void)
+{
+    uint64_t seed;
+
+    for (seed = 1; seed <= SEEDS; seed++) {
+        if (!random_calls_from(seed)) {
+            printf("# seed %u of %u\n", (unsigned)seed, SEEDS);
+            return 0;
         }
     }
     return 1;
@@ -879,6 +961,7 @@ static const struct {
     { "mprotect of a mapping of one page", protect_small, 1, 1 },
     { "mprotect of what is not there", protect_hole, 1, 0 },
     { "MADV_DONTNEED of pages", dontneed, 1, 0 },
+    { "MADV_DONTNEED of memory instead of a file", dontneed_replaced, 1, 0 },
     { "other advice on pages", other_advice, 1, 0 },
     { "MADV_WIPEONFORK of a mapping of one page", wipe_on_fork, 1, 1 },
     { "mremap: shrink and grow", remap_grow, 1, 0 },
