@@ -363,14 +363,14 @@ void hwtlb_flush(HWTLB *tlb, bool keep_global, HWTLBCause cause)
 /* Words of l0_pieces that entries of @class need. */
 static unsigned piece_words(HWTLBClass class)
 {
-    return class == HWTLB_2M ? 8 : 1;
+    return class < HWTLB_2M ? 1 : HWTLB_PIECES / 64;
 }
 
 void hwtlb_note_l0(HWTLBEntry *entry, uint64_t va, unsigned mmu_idx)
 {
-    const uint64_t page = (va - entry->va) >> HWTLB_PAGE_BITS;
+    const uint64_t page = ((va - entry->va) >> HWTLB_PAGE_BITS) % HWTLB_PIECES;
 
-    if (entry->leaf.class != HWTLB_4K && entry->leaf.class != HWTLB_1G) {
+    if (entry->leaf.class != HWTLB_4K) {
         if (!entry->l0_idxmap) {
             for (unsigned i = 0; i < piece_words(entry->leaf.class); i++) {
                 entry->l0_pieces[i] = 0;
@@ -495,7 +495,7 @@ static unsigned array_piece_words(HWTLBLevelId id,
     if (id == HWTLB_STLB) {
         return 0;
     }
-    return piece_words(config->classes & 1u << HWTLB_2M ? HWTLB_2M : HWTLB_4K);
+    return piece_words(config->classes >> HWTLB_2M ? HWTLB_2M : HWTLB_4K);
 }
 
 /* Entries of the table @small of a level with @slots. */

@@ -119,9 +119,14 @@ typedef struct HWTLBEntry {
     HWTLBLeaf leaf;
     uint16_t asid;              /* 0: there are no PCIDs yet */
     uint16_t l0_idxmap;         /* L0 tables (mmu_idx) that hold pieces */
-    /* L1 only, 8K to 2M: bit n = page n is held by L0. */
+    /*
+     * L1 only, 8K to 1G: bit n = page n is held by L0; of 1G, any of pages
+     * n, n + HWTLB_PIECES and so on.
+     */
     uint64_t *l0_pieces;
 } HWTLBEntry;
+
+#define HWTLB_PIECES 512
 
 #define HWTLB_MAX_ARRAYS 4
 
@@ -168,7 +173,7 @@ typedef struct HWTLB HWTLB;
 /*
  * L0 must lose pieces of @entry, because L1 drops it or because of the MRU
  * filter: drop its pieces from the L0 tables of @entry->l0_idxmap.  A 4 KB
- * entry is its only piece; a 1 GB entry keeps none: drop these tables whole.
+ * entry is its only piece.
  */
 typedef void HWTLBDropFn(void *opaque, HWTLBLevelId level,
                          const HWTLBEntry *entry);

@@ -82,6 +82,18 @@ void tlb_park_page(CPUState *cpu, vaddr page, uint16_t idxmap)
     } while (unlikely(idxmap));
 }
 
+/* The same for what is in @te, of table @mmu_idx, if from @first to @last. */
+static inline void tlb_park_if_in(CPUState *cpu, const CPUTLBEntry *te,
+                                  vaddr first, vaddr last, int mmu_idx)
+{
+    const vaddr page = tlb_comparator(te) & (TARGET_PAGE_MASK |
+                                             TLB_INVALID_MASK);
+
+    if (!(page & TLB_INVALID_MASK) && page >= first && page <= last) {
+        tlb_park_page(cpu, page, 1 << mmu_idx);
+    }
+}
+
 /* Is @page of RAM parked in @te, of which @full is the rest, with @stamp? */
 static inline bool tlb_is_parked(const CPUTLBEntry *te,
                                  const CPUTLBEntryFull *full,

@@ -125,6 +125,7 @@ Guest *guest_create(const char *properties, uint64_t cr4, unsigned cpus,
     guest->rom = write_rom();
     guest->ram_path = make_ram(&guest->ram);
     guest->next_table = GUEST_TABLES;
+    guest->cpus = cpus;
     guest->la57 = cr4 & CR4_LA57;
     guest->cr4 = CR4_PAE | cr4;
     guest->cr3 = guest_new_table(guest);
@@ -318,15 +319,19 @@ static uint64_t table_at(Guest *guest, uint64_t entry)
     return value & 0x000ffffffffff000ull;
 }
 
-static uint64_t pde_of(Guest *guest, uint64_t va)
+static uint64_t pdpte_of(Guest *guest, uint64_t va)
 {
     uint64_t pml4 = guest->la57 ?
                     table_at(guest, guest->cr3 + (va >> 48 & 0x1ff) * 8) :
                     guest->cr3;
     uint64_t pdpt = table_at(guest, pml4 + (va >> 39 & 0x1ff) * 8);
-    uint64_t pd = table_at(guest, pdpt + (va >> 30 & 0x1ff) * 8);
 
-    return pd + (va >> 21 & 0x1ff) * 8;
+    return pdpt + (va >> 30 & 0x1ff) * 8;
+}
+
+static uint64_t pde_of(Guest *guest, uint64_t va)
+{
+    return table_at(guest, pdpte_of(guest, va)) + (va >> 21 & 0x1ff) * 8;
 }
 
 uint64_t guest_map_4k(Guest *guest, uint64_t va, uint64_t pa, uint64_t flags)
@@ -361,6 +366,14 @@ uint64_t guest_map_2m(Guest *guest, uint64_t va, uint64_t pa, uint64_t flags)
 
     *guest_word(guest, pde) = pa | flags | PTE_P | PTE_PS;
     return pde;
+}
+
+uint64_t guest_map_1g(Guest *guest, uint64_t va, uint64_t pa, uint64_t flags)
+{
+    uint64_t pdpte = pdpte_of(guest, va);
+
+    *guest_word(guest, pdpte) = pa | flags | PTE_P | PTE_PS;
+    return pdpte;
 }
 
 uint64_t guest_map_group(Guest *guest, uint64_t va, uint64_t pa,

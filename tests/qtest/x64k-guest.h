@@ -118,6 +118,7 @@ typedef struct GuestLog {
 typedef struct Guest {
     QTestState *qts;
     uint8_t *ram;               /* the guest's, all of it */
+    unsigned cpus;
     uint64_t cr3, cr4;
     bool la57;
     uint64_t next_table;        /* free RAM for page tables */
@@ -201,6 +202,7 @@ uint64_t guest_map_4k(Guest *guest, uint64_t va, uint64_t pa, uint64_t flags);
 uint64_t guest_map_64k_leaf(Guest *guest, uint64_t va, uint64_t pa,
                             uint64_t flags);
 uint64_t guest_map_2m(Guest *guest, uint64_t va, uint64_t pa, uint64_t flags);
+uint64_t guest_map_1g(Guest *guest, uint64_t va, uint64_t pa, uint64_t flags);
 
 /* A contiguous group of 16 PTEs with P64; returns the first one's address. */
 uint64_t guest_map_group(Guest *guest, uint64_t va, uint64_t pa,

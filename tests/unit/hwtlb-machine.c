@@ -26,9 +26,16 @@ static gpointer l0_key(uint64_t va, bool fetch)
     return GSIZE_TO_POINTER(va / PAGE << 1 | fetch);
 }
 
-static gboolean of_table(gpointer key, gpointer value, gpointer idxmap)
+/* Is this page of L0 one of @opaque's, an entry of 1 GB? */
+static gboolean is_piece(gpointer key, gpointer value, gpointer opaque)
 {
-    return GPOINTER_TO_UINT(idxmap) >> (GPOINTER_TO_SIZE(key) & 1) & 1;
+    const uint64_t va = GPOINTER_TO_SIZE(key) / 2 * PAGE;
+    const bool fetch = GPOINTER_TO_SIZE(key) & 1;
+    const HWTLBEntry *entry = opaque;
+    const uint64_t i = va / PAGE % HWTLB_PIECES;
+
+    return va - entry->va < 1 << 30 && entry->l0_idxmap >> fetch & 1 &&
+           entry->l0_pieces[i / 64] >> (i % 64) & 1;
 }
 
 static void drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
@@ -39,8 +46,7 @@ static void drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
     g_assert_cmpint(level, !=, HWTLB_STLB);
     g_assert_cmpuint(entry->l0_idxmap, ==, level == HWTLB_L1I ? 2 : 1);
     if (entry->leaf.class == HWTLB_1G) {
-        g_hash_table_foreach_remove(m->l0, of_table,
-                                    GUINT_TO_POINTER(entry->l0_idxmap));
+        g_hash_table_foreach_remove(m->l0, is_piece, (gpointer)entry);
         return;
     }
     for (uint64_t i = 0; i < pages; i++) {

@@ -21,6 +21,7 @@
 #include "cpu.h"
 #include "exec/cputlb.h"
 #include "exec/exec-all.h"
+#include "exec/tb-flush.h"
 #include "hw/tlb/tlb-park.h"
 #include "exec/translation-block.h"
 #include "hw/tlb/hwtlb-inline.h"
@@ -33,8 +34,9 @@ QEMU_BUILD_BUG_ON((int)HWTLB_LOAD != (int)MMU_DATA_LOAD ||
                   (int)HWTLB_FETCH != (int)MMU_INST_FETCH);
 QEMU_BUILD_BUG_ON(PG_MODE_WP != CR0_WP_MASK);
 
-/* L0 tables of data that the model translates. */
+/* L0 tables of data and of code that the model translates. */
 #define DATA_IDXMAP     ((1u << MMU_PHYS_IDX) - 1)
+#define CODE_IDXMAP     (DATA_IDXMAP << MMU_FETCH_IDX)
 
 /* Of each L0 table, pages whose place another has taken, by part of index. */
 #define SPARES          256
@@ -50,7 +52,6 @@ typedef struct X86HwtlbL0 {
     bool in_block;              /* a block's data access is filling the model */
     bool code_lost;             /* L1 has lost what L0 still has, ... */
     vaddr lost_at;              /* ... by an access to this address */
-    bool flushed;               /* whole tables, and their size may differ */
 } X86HwtlbL0;
 
 static CPUTLBRefillFn refill_watched;
@@ -107,6 +108,48 @@ void park(X86HwtlbL0 *l0, HWTLBLevelId level, vaddr page, uint16_t idxmap)
     }
 }
 
+/*
+ * The same of all pages from @first to @last, whose code the caller sees to.
+ * They are looked for: @pieces tells where, as that of an entry of 1 GB does.
+ * Tables are not flushed whole, for that may replace them, and who has been
+ * told of a page, or is about to be, goes on with pointers into them.
+ */
+static void park_range(X86HwtlbL0 *l0, vaddr first, vaddr last,
+                       uint16_t idxmap, const uint64_t *pieces)
+{
+    for (; idxmap; idxmap &= idxmap - 1) {
+        const unsigned mmu_idx = ctz32(idxmap);
+        const CPUTLBDescFast *fast = &l0->cs->neg.tlb.f[mmu_idx];
+        const size_t n = (fast->mask >> CPU_TLB_ENTRY_BITS) + 1;
+
+        for (unsigned word = 0; word < HWTLB_PIECES / 64; word++) {
+            for (uint64_t bits = pieces[word]; bits; bits &= bits - 1) {
+                size_t i = (word * 64 + ctz64(bits)) & (n - 1);
+
+                for (; i < n; i += HWTLB_PIECES) {
+                    tlb_park_if_in(l0->cs, &fast->table[i], first, last,
+                                   mmu_idx);
+                }
+            }
+        }
+        if (unlikely(l0->cs->neg.tlb.d[mmu_idx].vindex)) {
+            for (unsigned i = 0; i < CPU_VTLB_SIZE; i++) {
+                tlb_park_if_in(l0->cs, &l0->cs->neg.tlb.d[mmu_idx].vtable[i],
+                               first, last, mmu_idx);
+            }
+        }
+    }
+}
+
+/* L0 loses all that is in the tables of @idxmap. */
+static void park_all(X86HwtlbL0 *l0, uint16_t idxmap)
+{
+    uint64_t pieces[HWTLB_PIECES / 64];
+
+    memset(pieces, 0xff, sizeof(pieces));
+    park_range(l0, 0, -1, idxmap, pieces);
+}
+
 void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
 {
     const HWTLBClass class = entry->leaf.class;
@@ -119,8 +162,13 @@ void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
     } else if (class == HWTLB_4K) {
         park(l0, level, entry->va, entry->l0_idxmap);
     } else if (class == HWTLB_1G) {
-        tlb_flush_by_mmuidx(l0->cs, entry->l0_idxmap);
-        l0->flushed = true;
+        park_range(l0, entry->va,
+                   entry->va + (1ull << hwtlb_class_bits(class)) - 1,
+                   entry->l0_idxmap, entry->l0_pieces);
+        if (level == HWTLB_L1I) {
+            /* Of any page, also one that L0 has lost to another. */
+            tcg_flush_jmp_cache(l0->cs);
+        }
     } else {
         pages = 1u << (hwtlb_class_bits(class) - TARGET_PAGE_BITS);
         for (unsigned word = 0; word * 64 < pages; word++) {
@@ -170,7 +218,8 @@ static void drop_lost(CPUState *cs, run_on_cpu_data data)
 {
     X86HwtlbL0 *l0 = data.host_ptr;
 
-    tlb_flush(cs);
+    park_all(l0, DATA_IDXMAP | CODE_IDXMAP);
+    tcg_flush_jmp_cache(cs);
     l0->code_lost = false;
     refill_allow(l0);
 }
@@ -337,11 +386,6 @@ void *refill(CPUState *cs, vaddr addr, MMUAccessType type, int l0_idx,
     }
     entry = hwtlb_hit(tlb, (HWTLBAccess)type, page, probe, drop_hit);
     hwtlb_note(entry, page, l0_idx);
-    if (unlikely(l0->flushed)) {
-        /* The tables are others; the usual way finds the page in L1. */
-        l0->flushed = false;
-        return NULL;
-    }
     if (how == SPARE) {
         tlb_swap(cs, spare, te, full);
     }
@@ -411,7 +455,7 @@ bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
         return false;
     }
     if (unlikely(l0->code_lost) && !fetch && va == l0->lost_at) {
-        tlb_flush_by_mmuidx(l0->cs, DATA_IDXMAP);
+        park_all(l0, DATA_IDXMAP);
     }
     probe = hwtlb_probe(tlb, (HWTLBAccess)type, va);
     entry = probe.l1.entry ? probe.l1.entry : probe.stlb.entry;
