@@ -43,6 +43,27 @@ static inline bool tlb_ram_is_clean(ram_addr_t addr)
              tlb_ram_dirty(addr, 2) & 1);
 }
 
+/*
+ * Stores to @page, of RAM at @ram_addr, may hit @te, whose other fields are
+ * set, from now on; returns false if these have to tell that it is dirty.
+ *
+ * Without the lock of the TLB.  Meanwhile another thread may make this RAM
+ * clean: it clears bits of the bitmaps, then looks for entries that stores may
+ * hit (tlb_reset_dirty()).  As @te can be seen before the bitmaps are read
+ * here, and they are clear there before @te is read, one sees the other.
+ */
+static QEMU_ALWAYS_INLINE inline
+bool tlb_publish_write(CPUTLBEntry *te, vaddr page, ram_addr_t ram_addr)
+{
+    qatomic_store_release(&te->addr_write, page);
+    smp_mb();
+    if (likely(!tlb_ram_is_clean(ram_addr))) {
+        return true;
+    }
+    qatomic_set(&te->addr_write, page | TLB_NOTDIRTY);
+    return false;
+}
+
 /* Counts up with each flush of whole tables, whatever it is for. */
 static inline size_t tlb_flushes(const CPUState *cpu)
 {
@@ -145,7 +166,7 @@ static inline void tlb_swap(CPUState *cpu, TLBSpare *spare, CPUTLBEntry *te,
 
     tlb_keep(cpu, spare, te, full);
     qatomic_set(&te->addr_write, -1);
-    te->addend = old.addend;
+    qatomic_set(&te->addend, old.addend);
     *full = old.full;
 }
 
@@ -154,8 +175,6 @@ static QEMU_ALWAYS_INLINE inline
 bool tlb_unpark(CPUTLBEntry *te, const CPUTLBEntryFull *full, vaddr page,
                 MMUAccessType type)
 {
-    bool clean;
-
     if (type == MMU_INST_FETCH) {
         te->addr_code = page;
         return true;
@@ -164,9 +183,8 @@ bool tlb_unpark(CPUTLBEntry *te, const CPUTLBEntryFull *full, vaddr page,
     if (!(full->prot & PAGE_WRITE)) {
         return true;
     }
-    clean = tlb_ram_is_clean(full->xlat_section + page);
-    qatomic_set(&te->addr_write, clean ? page | TLB_NOTDIRTY : page);
-    return type == MMU_DATA_LOAD || !clean;
+    return tlb_publish_write(te, page, full->xlat_section + page) ||
+           type == MMU_DATA_LOAD;
 }
 
 #endif
