@@ -50,12 +50,20 @@ QEMU_BUILD_BUG_ON(offsetof(Told, runner) != 0x100);
 
 typedef struct Mode {
     const char *name, *properties;
+    bool is_file;               /* @properties: for hwtlb-config */
 } Mode;
+
+/* Two pages of a set are in each other's way in QEMU's own TLB. */
+#define LRU_LEVEL(name, sets) \
+    "\"" name "\": { \"arrays\": [ { \"sets\": " #sets ", \"ways\": 4, " \
+    "\"policy\": \"lru\", \"classes\": [ \"4k\", \"64k-hint\", " \
+    "\"64k-leaf\", \"2m\", \"1g\" ] } ] }"
 
 static const Mode modes[] = {
     { "off", ",hwtlb=off" },
     { "skylake", ",hwtlb=skylake" },
-    { "zen4", ",hwtlb=zen4" },
+    { "lru", "{ " LRU_LEVEL("l1d", 16) ", " LRU_LEVEL("l1i", 16) ", "
+      LRU_LEVEL("stlb", 256) " }", true },
     { "every", ",hwtlb=skylake,hwtlb-observe=every" },
     { "verify", ",hwtlb=skylake,hwtlb-verify=on" },
 };
@@ -68,12 +76,12 @@ typedef struct Way {
 } Way;
 
 static const Way ways[] = {
-    /* From L1 of the model; the STLB has it. */
-    { "l1", 6, PAGE_64K },
-    { "l1-and-more", 40, PAGE_64K },
-    /* From its place in QEMU's own TLB, by two ways and by more. */
-    { "place", 2, 64 * PAGE_2M },
-    { "places", 12, 64 * PAGE_2M },
+    /* To another page of its set, or to so many that L1 has lost it. */
+    { "set", 1, PAGE_64K },
+    { "l1", 4, PAGE_64K },
+    /* The same, of the place in QEMU's own TLB and the eight for victims. */
+    { "place", 1, 64 * PAGE_2M },
+    { "places", 9, 64 * PAGE_2M },
 };
 
 static unsigned seconds;
@@ -107,13 +115,19 @@ static void *be_busy(void *opaque)
     return NULL;
 }
 
-/* For each processor one thread of each kind, for as long as a test runs. */
+/*
+ * For each processor one thread of each kind, for as long as a test runs; none
+ * if there is enough to do without us.
+ */
 static GPtrArray *start_load(void)
 {
     GPtrArray *threads = g_ptr_array_new();
+    double average = 0;
 
+    getloadavg(&average, 1);
     qatomic_set(&busy, true);
-    for (unsigned i = 0; i < g_get_num_processors(); i++) {
+    for (unsigned i = 0; average < 3 * g_get_num_processors() &&
+                         i < g_get_num_processors(); i++) {
         g_ptr_array_add(threads, g_thread_new("busy", be_busy, NULL));
         g_ptr_array_add(threads, g_thread_new("often", be_busy, threads));
     }
@@ -132,6 +146,29 @@ static void end_load(GPtrArray *threads)
 /*
  * Guests
  */
+
+static Guest *start(const Mode *mode, unsigned cpus, const char *options)
+{
+    g_autofree char *properties = NULL;
+    g_autoptr(GError) err = NULL;
+    char *path = NULL;
+    Guest *guest;
+    int fd;
+
+    if (!mode->is_file) {
+        return guest_start_with(mode->properties, 0, cpus, options);
+    }
+    fd = g_file_open_tmp("x64k-geometry-XXXXXX", &path, &err);
+    g_assert_no_error(err);
+    g_assert_cmpint(write(fd, mode->properties, strlen(mode->properties)), ==,
+                    strlen(mode->properties));
+    close(fd);
+    properties = g_strdup_printf(",hwtlb-config=%s", path);
+    guest = guest_start_with(properties, 0, cpus, options);
+    unlink(path);
+    g_free(path);
+    return guest;
+}
 
 static Told *told_at(Guest *guest, uint64_t at)
 {
@@ -172,7 +209,7 @@ static void test_code(const void *data)
     const CodeTest *t = data;
     const uint64_t code = TEST_PA, thrashed = TEST_PA + PAGE;
     const uint64_t flags = PTE_RW | PTE_A | PTE_D;
-    Guest *guest = guest_start_with(t->mode->properties, 0, t->cpus, "");
+    Guest *guest = start(t->mode, t->cpus, "");
     Told *told = told_at(guest, TOLD);
     GPtrArray *load;
     GuestCommand command;
@@ -264,8 +301,8 @@ static unsigned migrate(const MigrationTest *t)
     g_autofree char *path = g_build_filename(dir, "socket", NULL);
     g_autofree char *uri = g_strdup_printf("unix:%s", path);
     g_autofree char *options = g_strdup_printf("-S -incoming %s", uri);
-    Guest *from = guest_start_with(t->mode->properties, 0, t->cpus, "");
-    Guest *to = guest_start_with(t->mode->properties, 0, t->cpus, options);
+    Guest *from = start(t->mode, t->cpus, "");
+    Guest *to = start(t->mode, t->cpus, options);
     QTestState *qts = from->qts;
     GPtrArray *load;
     unsigned lost = 0;

@@ -26,13 +26,14 @@ SUITES = {
     "torture": ("qemu", "guest", "debian", "debug-kernel"),
     "series": ("qemu", "guest"),
     "exact": ("qemu", "guest"),
+    "race": ("qemu", "qtest"),
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),
     "fuzz": ("fuzzer",),
 }
 # Long, or in need of more packages: only if asked for.
-ON_DEMAND = ("slurm", "selftests", "torture", "series", "exact", "upstream",
-             "sanitize", "fuzz")
+ON_DEMAND = ("slurm", "selftests", "torture", "series", "exact", "race",
+             "upstream", "sanitize", "fuzz")
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
 
@@ -89,7 +90,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
                         "kernel, `torture`, stress-ng and more on a kernel that "
                         "checks itself, `series`, each kernel patch built and "
                         "booted by itself, `exact`, the long form of "
-                        "guest-exact, `upstream`, QEMU's own qtests on ours "
+                        "guest-exact, `race`, that of x64k-smp-test, "
+                        "`upstream`, QEMU's own qtests on ours "
                         "and on the stock emulator, `sanitize`, and `fuzz`, "
                         "ten minutes of QEMU's generic fuzzer on hwtlb-pci, "
                         "run only if named")
