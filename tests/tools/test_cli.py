@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command as a user meets it: statuses, messages, nothing left behind."""
 
-import fcntl
 import json
 import os
 import signal
@@ -199,24 +198,6 @@ class Processes(unittest.TestCase):
                   self.assertRaisesRegex(ui.X64kError, "disk is full")):
                 proc.logged(["sh", "-c", "echo x: No space left on device;"
                              "exit 1"], "try", "Trying")
-
-
-class Lock(unittest.TestCase):
-    def test_one_build_at_a_time(self):
-        with tempfile.TemporaryDirectory() as folder:
-            with (mock.patch.object(build, "BUILD", Path(folder)),
-                  mock.patch.object(build, "LOCK_PATIENCE_S", 0.1),
-                  (Path(folder) / ".lock").open("w") as other):
-                other.write("4711")
-                other.flush()
-                fcntl.flock(other, fcntl.LOCK_EX)
-                with self.assertRaisesRegex(ui.X64kError, "process 4711"):
-                    with build.lock():
-                        self.fail("got the lock twice")
-                fcntl.flock(other, fcntl.LOCK_UN)
-                with build.lock():
-                    self.assertEqual((Path(folder) / ".lock").read_text(),
-                                     str(os.getpid()))
 
 
 class Count(unittest.TestCase):

@@ -300,9 +300,7 @@ def from_json(data: dict[str, Any]) -> Result:
 def save(result: Result, folder: Path) -> None:
     files.write_json(folder / "bench.json", to_json(result))
     if result.miss_rates:
-        new = folder / "bench.svg.new"
-        new.write_text(svg(result))
-        new.replace(folder / "bench.svg")
+        files.write_text(folder / "bench.svg", svg(result))
 
 
 def chosen(known: Iterable[Variant], names: list[str] | None) -> list[Variant]:
@@ -357,7 +355,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--markdown", action="store_true",
                         help="print the table as Markdown")
     parser.add_argument("--out", type=Path, metavar="FOLDER",
-                        default=paths.BUILD / "bench",
+                        default=paths.STATE / "bench",
                         help="where bench.json and bench.svg go (default "
                         "build/bench)")
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE",

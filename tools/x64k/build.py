@@ -4,15 +4,12 @@
 Meson owns the graph (meson.build); its slow targets are x64k.steps."""
 
 import argparse
-import fcntl
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from x64k import (base, debian, host, meson, paths, proc, sources, trees, ui,
-                  versions)
+from x64k import (base, debian, fresh, host, locks, meson, paths, proc,
+                  sources, trees, ui, versions)
 from x64k.paths import BUILD, CACHE, LOGS, MESON, QEMU, ROOT, shown
 
 # What verbs ask for -> targets of meson.build.
@@ -33,7 +30,6 @@ GROUPS = {
     "debug-kernel": ["debug-kernel"],
     "selftests": ["selftests"],
 }
-LOCK_PATIENCE_S = 10
 FAILURE = LOGS / "failure"      # a step's error, for us to print once
 
 
@@ -61,27 +57,14 @@ def remember_sources(args: argparse.Namespace) -> None:
         versions.record(f"{up.name}_source", chosen, trees.CONFIG)
 
 
-@contextmanager
-def lock() -> Iterator[None]:
+LOCK = BUILD / ".lock"
+BUSY = f"another x64k uses {shown(BUILD)}"
+
+
+def lock() -> AbstractContextManager[None]:
     """One build at a time in one checkout."""
     BUILD.mkdir(exist_ok=True)
-    with (BUILD / ".lock").open("a+") as file:
-        begin = time.monotonic()
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() - begin > LOCK_PATIENCE_S:
-                    file.seek(0)
-                    raise ui.X64kError(
-                        f"process {file.read().strip()} is building in "
-                        f"{shown(BUILD)}; wait for it, or end it") from None
-                time.sleep(0.2)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+    return locks.hold(LOCK, BUSY, proc.under_way)
 
 
 def layout() -> str:
@@ -138,8 +121,58 @@ def ninja(targets: list[str]) -> None:
         raise proc.failure("the build", log)
 
 
-def ensure(args: argparse.Namespace, *groups: str) -> None:
-    """Installs, fetches and builds what GROUPS need, and is not there."""
+def owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except (KeyError, OSError):
+        return "another user"
+
+
+def use_as_it_is(groups: tuple[str, ...]) -> None:
+    """Of a checkout that we may only read."""
+    # Its owner may be building right now.
+    locks.wait(LOCK, BUSY, proc.under_way)
+    if fresh.is_fresh(groups):
+        return
+    if "debian" in groups and not fresh.is_there(["debian"]):
+        host.require("debian")
+        debian.image()
+    if not fresh.is_there(groups):
+        raise ui.X64kError(
+            f"{' and '.join(groups)} must be built first, and you cannot "
+            f"write into {paths.ROOT}: let {owner(paths.ROOT)} run "
+            f"./x64k build {' '.join(groups)} there, or make a clone of your "
+            "own")
+    ui.warn(f"{shown(BUILD)} may be older than its sources, and cannot be "
+            "built anew since you cannot write there: using it as it is")
+
+
+def build_what_is_not(args: argparse.Namespace,
+                      groups: tuple[str, ...]) -> None:
+    """With the lock."""
+    if not QEMU.exists() and set(groups) - {"unit"}:
+        sources.check_space()
+        ui.info("the first build takes about half an hour and 8 GB in "
+                f"{shown(BUILD)}; downloads are kept in {CACHE}")
+    LOGS.mkdir(parents=True, exist_ok=True)
+    remember_sources(args)
+    if getattr(args, "update", False):
+        update()
+    # The second time, if at all, there is nothing left to do: what it finds is
+    # what was built, unless someone edits meanwhile.
+    for _ in range(2):
+        before = fresh.state(groups)
+        configure()
+        if targets := [name for group in groups for name in GROUPS[group]]:
+            ninja(targets)
+        if fresh.state(groups) == before:
+            fresh.record(before)
+            return
+
+
+def ensure(args: argparse.Namespace, *groups: str, look: bool = False) -> None:
+    """Installs, fetches and builds what GROUPS need, and is not there.  LOOK:
+    let ninja look, even if nothing seems to have changed."""
     if os.environ.get("X64K_BUILT"):
         return      # under `x64k test`, which has built everything
     if getattr(args, "image", None) == "debian":
@@ -149,19 +182,22 @@ def ensure(args: argparse.Namespace, *groups: str) -> None:
             host.require("debian")
             debian.image()
         return
+    look |= any(getattr(args, name, None) for name in
+                ("update", "qemu_source", "linux_source"))
+    if not look and fresh.is_fresh(groups):
+        return
+    if paths.READ_ONLY:
+        if look:
+            raise ui.X64kError(f"you cannot write into {paths.ROOT}, so "
+                               "nothing can be built there: make a clone of "
+                               "your own")
+        use_as_it_is(groups)
+        return
     host.ensure(getattr(args, "yes", False), groups)
     with lock():
-        if not QEMU.exists() and set(groups) - {"unit"}:
-            sources.check_space()
-            ui.info("the first build takes about half an hour and 8 GB in "
-                    f"{shown(BUILD)}; downloads are kept in {CACHE}")
-        LOGS.mkdir(parents=True, exist_ok=True)
-        remember_sources(args)
-        if getattr(args, "update", False):
-            update()
-        configure()
-        if targets := [name for group in groups for name in GROUPS[group]]:
-            ninja(targets)
+        # Someone else may have built it meanwhile.
+        if look or not fresh.is_fresh(groups):
+            build_what_is_not(args, groups)
 
 
 def update() -> None:
@@ -191,6 +227,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    ensure(args, *(args.what or ("qemu", "guest", "qtest", "stock", "unit")))
+    ensure(args, *(args.what or ("qemu", "guest", "qtest", "stock", "unit")),
+           look=True)
     ui.info("up to date")
     return 0

@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     suites = args.suite or [suite for suite in SUITES
                             if suite not in ON_DEMAND]
     build.ensure(args, *dict.fromkeys(
-        group for suite in suites for group in SUITES[suite]))
+        group for suite in suites for group in SUITES[suite]), look=True)
 
     log = MESON / "meson-logs/testlog.json"
     log.unlink(missing_ok=True)

@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.absolute().parent,
+def write_bytes(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.absolute().parent,
                                      prefix=f".{path.name}.",
                                      delete=False) as new:
         try:
-            new.write(text)
+            new.write(data)
             new.close()
             os.chmod(new.name, 0o644)
             os.replace(new.name, path)
         except BaseException:
             os.unlink(new.name)
             raise
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -101,6 +101,15 @@ def missing(groups: Iterable[str] = ()) -> list[str]:
     return [name for name in packages if name not in present]
 
 
+def installed(groups: Iterable[str]) -> str:
+    """The versions of what GROUPS need."""
+    if not shutil.which("dpkg-query"):
+        return ""
+    return subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\n",
+         *wanted(groups)], capture_output=True, text=True).stdout
+
+
 def require(group: str) -> None:
     """For an installed x64k, which installs nothing by itself."""
     if names := [name for name in missing([group]) if name in MORE[group]]:

@@ -11,7 +11,6 @@ whose emulator, kernel or image has changed since is another cell.
 
 import argparse
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import itertools
@@ -23,12 +22,11 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from x64k import VERSION, disk, guest, paths, ui, versions
+from x64k import VERSION, disk, guest, locks, paths, ui, versions
 from x64k.files import write_json
 from x64k.plain import from_plain, paths_in, to_plain
 
@@ -251,19 +249,6 @@ def forget_failed(cells: Iterable[Cell], results: Path) -> None:
             path.unlink()
 
 
-@contextmanager
-def only_one(log: Path):
-    """Nobody else runs this cell meanwhile: a second x64k, another machine."""
-    with log.open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ui.X64kError(f"{log.stem} is being run by another x64k; "
-                               "wait for it, or give another --results"
-                               ) from None
-        yield
-
-
 def processor() -> str:
     found = re.search(r"^model name\s*: (.*)",
                       Path("/proc/cpuinfo").read_text(), re.MULTILINE)
@@ -310,7 +295,9 @@ def run_cell(cell: Cell, results: Path, run: Runner = guest.run) -> Path:
     for folder in ("cells", "logs"):
         (results / folder).mkdir(parents=True, exist_ok=True)
     log = results / "logs" / f"{cell.id}.log"
-    with only_one(log):
+    # A second x64k, or another machine, may be running it: share its result.
+    with locks.hold(log.with_suffix(".lock"), f"another x64k runs {cell.id}",
+                    leave=False):
         if path.exists():
             return path
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

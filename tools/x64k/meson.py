@@ -24,12 +24,16 @@ def tools() -> Path | None:
     debs = sources.fetch_debs(PACKAGES, record=False)
     place = CACHE / "tools" / "_".join(
         path.name.split("_")[1] for path in debs.values())
-    if not place.exists():
-        fresh = place.with_name(f"{place.name}.{os.getpid()}.partial")
-        fresh.mkdir(parents=True)
-        for deb in debs.values():
-            proc.output(["dpkg-deb", "-x", deb, fresh])
+    if place.exists():
+        return place
+    fresh = place.with_name(f"{place.name}.{os.getpid()}.partial")
+    fresh.mkdir(parents=True)
+    for deb in debs.values():
+        proc.output(["dpkg-deb", "-x", deb, fresh])
+    try:
         fresh.rename(place)
+    except OSError:     # another checkout was faster
+        shutil.rmtree(fresh)
     return place
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from x64k import build, files, paths, plot, proc, report, ui
 
-PLACE = paths.BUILD / "modes"
+PLACE = paths.STATE / "modes"
 TEST = paths.MODES_TEST
 
 MODES = ("4k", "emulated", "coalesced", "contig", "native", "mixed", "2m")
@@ -32,7 +32,8 @@ Case = dict[str, Any]
 
 def measure(name: str) -> list[Case]:
     """Every case, as the test prints it: one a line."""
-    log = paths.LOGS / "modes.log"
+    paths.LOGS.mkdir(parents=True, exist_ok=True)
+    log = paths.LOGS / f"modes-{os.getpid()}.log"
     with (ui.step(f"modes of {name}"), tempfile.TemporaryFile("w+") as out,
           log.open("w") as errors):
         status = proc.call([TEST, "--json", name], stdout=out, stderr=errors,
@@ -43,6 +44,7 @@ def measure(name: str) -> list[Case]:
     if status:
         raise ui.X64kError("\n".join(proc.last_lines(log)) or
                            f"{TEST.name} failed", 2 if status == 2 else 125)
+    log.unlink()
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
@@ -141,6 +143,6 @@ def run(args: argparse.Namespace) -> int:
                        {"tlb": args.tlb, "cases": cases})
     for pattern in wanted:
         path = Path(PLACE, f"{args.tlb}-{pattern}.svg")
-        path.write_text(svg(cases, args.tlb, pattern))
+        files.write_text(path, svg(cases, args.tlb, pattern))
     print(f"all counts, and plots: {paths.shown(PLACE)}")
     return 0

@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 from x64k import cpio, sources, ui, versions
+from x64k.files import write_bytes, write_text
 from x64k.paths import GUEST, ROOT
 
 IMAGES = ROOT / "guest-images"
@@ -49,10 +50,9 @@ def archive() -> Path:
             script["unpack"](package, debs[package], files, packed)
         packed.finish()
         GUEST.mkdir(parents=True, exist_ok=True)
-        new = ARCHIVE.with_suffix(".new")
-        new.write_bytes(image.getvalue())
-        new.replace(ARCHIVE)
-        stamp.write_text(made_of)
+        # Others may be making the same, and reading it.
+        write_bytes(ARCHIVE, image.getvalue())
+        write_text(stamp, made_of)
     return ARCHIVE
 
 
@@ -79,10 +79,10 @@ def debian_kernel() -> Path:
                 tarfile.open(fileobj=unpack.stdout, mode="r|") as tar:
             for member in tar:
                 if re.fullmatch(r"(\./)?boot/vmlinuz-\S+", member.name):
-                    DEBIAN_KERNEL.write_bytes(tar.extractfile(member).read())
+                    write_bytes(DEBIAN_KERNEL, tar.extractfile(member).read())
                     break
             else:
                 raise ui.X64kError(f"{deb.name} has no kernel")
             unpack.kill()       # the modules are not wanted
-        stamp.write_text(digest)
+        write_text(stamp, digest)
     return DEBIAN_KERNEL

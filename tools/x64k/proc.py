@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from x64k import ui
-from x64k.paths import LOGS, shown
+from x64k.paths import BUILD_LOGS, LOGS, shown
 
 Arg = str | Path
 TAIL_LINES = 15
 PATIENCE_S = 10     # from TERM to KILL
+NOW = "now"         # in LOGS: what is being done, for those who wait for it
 
 
 def popen(argv: Sequence[Arg], **options: Any) -> subprocess.Popen:
@@ -108,6 +109,7 @@ def logged(argv: Sequence[Arg], name: str, title: str, *,
     """Runs ARGV with its output in the log NAME, showing progress."""
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{name}.log"
+    (LOGS / NOW).write_text(f"{name}\n{title}")
     with log.open("wb") as file, ui.step(title) as step:
         step.detail = ninja_progress(log) if detail is None else detail
         status = call(argv, cwd=cwd, env=env, stdout=file,
@@ -116,3 +118,13 @@ def logged(argv: Sequence[Arg], name: str, title: str, *,
             sys.stderr.flush()
             raise failure(title, log)
     return status
+
+
+def under_way() -> str:
+    """How far the build is that someone else runs."""
+    try:
+        name, title = (BUILD_LOGS / NOW).read_text().split("\n", 1)
+        progress = ninja_progress(BUILD_LOGS / f"{name}.log")()
+    except (OSError, ValueError):
+        return ""
+    return ": " + f"{title} {progress}".rstrip()

@@ -26,7 +26,7 @@ from typing import Any
 from x64k import (VERSION, attach, guest, paths, perf, qmp, ui,
                   versions)
 
-PLACE = paths.BUILD / "snapshots"
+PLACE = paths.STATE / "snapshots"
 SUFFIX = ".x64k"
 MAGIC = b"x64k snapshot 1\n"
 HEADER = 1 << 16            # bytes before the stream

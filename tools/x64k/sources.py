@@ -11,10 +11,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from x64k import proc, ui, versions
+from x64k import locks, proc, ui, versions
+from x64k.files import write_text
 from x64k.paths import BUILD, CACHE, DEBS, DOWNLOADS, LOGS, shown
 
 SUITE = "trixie"
@@ -131,11 +133,12 @@ def private_apt() -> Path:
     for part in ("lists/partial", "cache/archives/partial", "state"):
         (APT / part).mkdir(parents=True, exist_ok=True)
     (APT / "status").touch()
-    (APT / "sources.list").write_text(sources_list(
+    # Another checkout's apt may be reading them.
+    write_text(APT / "sources.list", sources_list(
         *choose_mirrors(read_entries(Path(system["list"]),
                                      Path(system["parts"]))), keyring))
     config = APT / "apt.conf"
-    config.write_text(f"""\
+    write_text(config, f"""\
 // Written by x64k.  Hooks of the system have no business here.
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -159,12 +162,19 @@ Dir::Cache::archives "{APT}/cache/archives";
     return config
 
 
+def alone() -> AbstractContextManager[None]:
+    """All checkouts share the cache: one of them fetches at a time."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    return locks.hold(CACHE / ".lock", f"another x64k fetches into {CACHE}")
+
+
 @functools.cache
 def update() -> None:
-    proc.logged(["apt-get", "-c", private_apt(), "update",
-                 "-o", "APT::Update::Error-Mode=any"],
-                "apt-update", "Reading the package lists of Debian 13",
-                detail="")
+    with alone():
+        proc.logged(["apt-get", "-c", private_apt(), "update",
+                     "-o", "APT::Update::Error-Mode=any"],
+                    "apt-update", "Reading the package lists of Debian 13",
+                    detail="")
 
 
 def _apt_cache(*args: str) -> str:
@@ -256,6 +266,12 @@ def verify(source: Source) -> None:
 def download_source(name: str, version: str) -> Source:
     if found := cached_source(name, version):
         return found
+    with alone():
+        # Another checkout may have fetched it meanwhile.
+        return cached_source(name, version) or _fetch_source(name, version)
+
+
+def _fetch_source(name: str, version: str) -> Source:
     title = f"Downloading {name} {version}"
     ui.info(title)
     folder = DOWNLOADS / f"{name}_{version.replace(':', '%')}.partial"
@@ -317,7 +333,9 @@ def _fetch_deb(name: str) -> Path:
         # Another checkout may be fetching the same.
         folder = DEBS / f"{name}.{os.getpid()}.partial"
         try:
-            _download(["download", f"{name}={version}"], name, title, folder)
+            with alone():
+                _download(["download", f"{name}={version}"], name, title,
+                          folder)
             (file,) = folder.glob("*.deb")
             place = file.rename(DEBS / file.name)
         except NotServed as error:
@@ -391,9 +409,10 @@ class Index:
             return
         folder = DEBS / f"index.{os.getpid()}.partial"
         try:
-            _download(["download", *(f"{deb.name}={deb.version}"
-                                     for deb in missing)],
-                      "debs", f"Downloading {len(missing)} packages", folder)
+            with alone():
+                _download(["download", *(f"{deb.name}={deb.version}"
+                                         for deb in missing)], "debs",
+                          f"Downloading {len(missing)} packages", folder)
             for file in folder.glob("*.deb"):
                 file.rename(DEBS / file.name)
         finally:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The slow targets of meson.build: python3 -m x64k.steps STEP [STAMP]."""
 
-import hashlib
 import os
 import select
 import signal
@@ -48,15 +47,7 @@ def write_if_changed(path: Path, text: str) -> None:
 def source_step(up: trees.Upstream) -> Callable[[Path], None]:
     def step(stamp: Path) -> None:
         trees.ensure(up)
-        # The commits, and work in progress on top of them.
-        digest = hashlib.sha256()
-        for line in trees.edits(up):
-            path = up.tree / line[3:]
-            digest.update(line.encode())
-            if path.is_file():
-                digest.update(path.read_bytes())
-        write_if_changed(stamp, f"{trees.read_state(up.tree)['source']}\n"
-                         f"{trees.head(up.tree)}\n{digest.hexdigest()}\n")
+        write_if_changed(stamp, trees.work(up))
     return step
 
 

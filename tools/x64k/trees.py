@@ -86,6 +86,8 @@ GIT_ENV = {
     "GIT_AUTHOR_NAME": "x64k", "GIT_AUTHOR_EMAIL": "x64k@localhost",
     "GIT_COMMITTER_NAME": "x64k", "GIT_COMMITTER_EMAIL": "x64k@localhost",
     "LC_ALL": "C",
+    # Who only looks takes no lock of git's.
+    "GIT_OPTIONAL_LOCKS": "0",
 }
 
 
@@ -185,6 +187,22 @@ def edits(up: Upstream) -> list[str]:
 
 def head(tree: Path) -> str:
     return git(tree, "rev-parse", "HEAD")
+
+
+def work(up: Upstream) -> str:
+    """Names the source, the commits, and the work in progress on top."""
+    if not (state := read_state(up.tree)):
+        return ""
+    # New files, too, where git looks at all.
+    untracked = "-uall" if up.tracked == (".",) else "-uno"
+    digest = hashlib.sha256()
+    for line in git_run(up.tree, "status", "--porcelain",
+                        untracked).stdout.splitlines():
+        path = up.tree / line[3:]
+        digest.update(line.encode())
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return f"{state['source']}\n{head(up.tree)}\n{digest.hexdigest()}\n"
 
 
 def widen(up: Upstream, names: list[str]) -> list[str]:

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What exactly was built: build/versions.json, and `x64k --version`."""
 
-import fcntl
 import hashlib
 import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from x64k import VERSION
+from x64k import VERSION, locks
 from x64k.paths import (INSTALLED, QEMU, QEMU_STOCK, ROOT, VERSIONS, VMLINUX,
                         shown)
 
@@ -30,8 +29,8 @@ def record(section: str, value: Any, path: Path = VERSIONS) -> None:
     if INSTALLED and path == VERSIONS:
         return      # what was built is known, and only read
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locks.hold(path.with_name(f".{path.name}.lock"),
+                    f"another x64k writes {shown(path)}"):
         known = load(path)
         if value is None:
             known.pop(section, None)
@@ -46,7 +45,9 @@ def record(section: str, value: Any, path: Path = VERSIONS) -> None:
 
 def git_description() -> str:
     found = subprocess.run(
-        ["git", "-C", ROOT, "describe", "--always", "--dirty"],
+        # It may be another user's.
+        ["git", "-c", f"safe.directory={ROOT}", "-C", ROOT, "describe",
+         "--always", "--dirty"],
         capture_output=True, text=True, stdin=subprocess.DEVNULL)
     return found.stdout.strip() if found.returncode == 0 else "no git"
 
