@@ -78,6 +78,9 @@ class Setup(unittest.TestCase):
               mock.patch.object(host.sys, "stdin", open(os.devnull)),
               mock.patch.object(host, "uninstallable", self.uninstallable),
               mock.patch.object(host, "apt_get", self.apt_get),
+              mock.patch.object(host, "install",
+                                lambda _: self.apt_get("install")),
+              mock.patch.object(host, "check_dpkg"),
               mock.patch.object(host.sys, "stderr", open(os.devnull, "w"))):
             host.ensure(yes)
 

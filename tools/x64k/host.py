@@ -4,9 +4,12 @@
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 from x64k import ui
 
@@ -73,6 +76,7 @@ MORE = {
 }
 
 LOCK_PATIENCE_S = 300       # a fresh machine may be updating itself
+UPDATES = Path("/var/lib/dpkg/updates")     # what dpkg has begun
 APT_ENV = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -118,13 +122,86 @@ def require(group: str) -> None:
 
 
 def apt_get(*args: str) -> int:
-    sudo = [] if os.geteuid() == 0 else ["sudo"]
-    env = [f"{name}={value}" for name, value in APT_ENV.items()]
-    # In our own process group: sudo may have to ask for a password.
-    return subprocess.run([*sudo, "env", *env, "apt-get", "-q",
-                           "-o", f"DPkg::Lock::Timeout={LOCK_PATIENCE_S}",
-                           *args],
-                          stdout=sys.stderr).returncode
+    """Something that may be interrupted, and then ends by itself."""
+    # In our own process group: Ctrl-C is for apt, too, and sudo may have to
+    # ask for a password.
+    child = subprocess.Popen(apt_command(args), stdout=2)
+    try:
+        return child.wait()
+    except KeyboardInterrupt as stop:
+        if stop.args:       # it was not Ctrl-C, so that we alone were told
+            with suppress(PermissionError):     # it is root's
+                child.terminate()
+        child.wait()
+        raise
+
+
+def install(names: list[str]) -> int:
+    """Downloads, which may be interrupted, and then has dpkg install, which
+    must not: what is half installed keeps apt from working at all."""
+    wanted = ["install", "-y", "--no-install-recommends",
+              # Nobody is asked, so that keep what the user has changed.
+              "-o", "DPkg::Options::=--force-confdef",
+              "-o", "DPkg::Options::=--force-confold", *names]
+    if status := apt_get(*wanted, "--download-only"):
+        return status
+    command = apt_command(wanted)
+    # Away from the terminal, Ctrl-C does not reach it, but neither can sudo
+    # ask for a password there.  It was asked for above: if it has forgotten,
+    # all stay together.
+    apart: dict[str, object] = {"stdin": subprocess.DEVNULL}
+    if command[0] != "sudo":
+        apart["start_new_session"] = True
+    elif subprocess.run(["sudo", "-n", "true"], capture_output=True,
+                        stdin=subprocess.DEVNULL).returncode:
+        apart = {}
+    else:
+        command.insert(1, "-n")
+        apart["process_group"] = 0      # sudo remembers terminals
+    stops: list[int] = []
+
+    def wait_for_it(signum: int, _frame: object) -> None:
+        stops.append(signum)
+        os.write(2, b"\nx64k: interrupted; waiting for apt-get, since packages "
+                 b"that are installed by half would be broken\n")
+
+    signals = {signum: signal.signal(signum, wait_for_it) for signum in
+               (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        status = subprocess.Popen([*command, "-o", "Dpkg::Use-Pty=0"],
+                                  stdout=2, **apart).wait()
+    finally:
+        for signum, handler in signals.items():
+            signal.signal(signum, handler)
+    if stops:
+        raise KeyboardInterrupt(stops[0])
+    return status
+
+
+def apt_command(args: Iterable[str]) -> list[str]:
+    return [*([] if os.geteuid() == 0 else ["sudo"]), "env",
+            *(f"{name}={value}" for name, value in APT_ENV.items()),
+            "apt-get", "-q", "-o", f"DPkg::Lock::Timeout={LOCK_PATIENCE_S}",
+            *args]
+
+
+def check_dpkg() -> None:
+    """Complains if packages are installed by half: apt can do nothing then,
+    and does not always say why."""
+    found = subprocess.run(["dpkg", "--audit"], stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True).stdout.strip()
+    interrupted = UPDATES.is_dir() and any(
+        path.name.isdigit() for path in UPDATES.iterdir())
+    if not (found or interrupted):
+        return
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    raise ui.X64kError(
+        "packages of this machine are installed by half, so that apt cannot "
+        "install others:\n"
+        + "".join(f"  | {line}\n" for line in
+                  (found or "dpkg was interrupted").splitlines()[:20])
+        + f"repair them, then run the same command again:\n"
+        f"  {sudo}dpkg --configure -a\n  {sudo}apt-get -f install")
 
 
 def uninstallable(names: list[str]) -> list[str]:
@@ -161,8 +238,8 @@ def ensure(yes: bool, groups: Iterable[str] = ()) -> None:
             if not sys.stdin.readline().strip().lower().startswith("y"):
                 raise ui.X64kError(f"not installed; to do so, run:\n  {command}")
     # The lists may be absent (a fresh image) or too old for the mirror.
-    install = ["install", "-y", "--no-install-recommends", *names]
-    if uninstallable(names) or apt_get(*install):
+    if uninstallable(names) or install(names):
+        check_dpkg()
         if apt_get("update"):
             raise ui.X64kError("apt-get update failed; is there a network, "
                                "and a mirror in /etc/apt?")
@@ -173,7 +250,8 @@ def ensure(yes: bool, groups: Iterable[str] = ()) -> None:
                 "and 13 have them in `main`. Another distribution: install "
                 "the equivalents and give --qemu-source and --linux-source "
                 "(docs/building.md)")
-        if apt_get(*install):
+        if install(names):
+            check_dpkg()
             raise ui.X64kError("apt-get could not install the packages "
                                f"(see above); to try by hand:\n  {command}")
     if left := missing(groups):
