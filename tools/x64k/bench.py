@@ -372,11 +372,12 @@ def show(result: Result, as_markdown: bool) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.source:
         try:
-            show(from_json(json.loads(args.source.read_text())),
-                 args.markdown)
+            known = from_json(json.loads(args.source.read_text()))
+            text = markdown(known) if args.markdown else table(known)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ui.X64kError(f"--from: {args.source} is not a bench.json: "
                                f"{error}", 2) from error
+        print(text, end="")
         return 0
     build.ensure(args, "qemu", "stock", "guest")
     args.out.mkdir(parents=True, exist_ok=True)

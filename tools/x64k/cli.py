@@ -6,13 +6,18 @@ run(args), which returns the exit status.  What follows `--` is not parsed:
 it is in args.rest."""
 
 import argparse
+import errno
 import importlib
 import importlib.util
 import os
+import shlex
+import shutil
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
-from x64k import paths, ui
+from x64k import paths, streams, ui
 
 # Verb -> module, in the order of --help.
 VERBS = {
@@ -84,28 +89,66 @@ def _stop(signum: int, _frame) -> None:
     raise KeyboardInterrupt(signum)
 
 
-def main(argv: list[str]) -> int:
+def parse(argv: list[str]) -> argparse.Namespace:
     rest: list[str] = []
     has_rest = "--" in argv
     if has_rest:
         cut = argv.index("--")
         argv, rest = argv[:cut], argv[cut + 1:]
 
-    os.environ["X64K_CWD"] = os.getcwd()    # see paths.shown
     parser = make_parser()
     if paths.INSTALLED and argv and argv[0] in NEED_SOURCE:
         parser.error(f"{argv[0]} needs the source tree, and this x64k is "
                      f"installed ({paths.ROOT}); in a checkout, run: "
                      f"./x64k {argv[0]}")
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        hint = ""
+        if args.verb in TAKES_REST and not has_rest \
+                and not unknown[0].startswith("-"):
+            begin = argv.index(unknown[0])
+            hint = "; a command goes after --: " + shlex.join(
+                ["x64k", *argv[:begin], "--", *argv[begin:]])
+        parser.error(f"unrecognized arguments: {shlex.join(unknown)}{hint}")
     if has_rest and args.verb not in TAKES_REST:
         parser.error(f"{args.verb} takes nothing after --")
     args.rest = rest
+    return args
 
+
+def explain(error: OSError) -> str:
+    """Of files; what nobody expected where it happened."""
+    what = error.strerror or str(error)
+    if error.filename:
+        what = f"{os.fsdecode(error.filename)}: {what}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # Which file is not always told.
+        found = {place: shutil.disk_usage(place).free for place in
+                 (Path(tempfile.gettempdir()), paths.STATE, paths.CACHE,
+                  Path()) if place.is_dir()}
+        least = min(found, key=found.get)
+        what += (f"; the least is free in {least.absolute()}, "
+                 f"{found[least] >> 20} MB: free some, or name other places "
+                 "by TMPDIR, XDG_STATE_HOME or X64K_CACHE")
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and \
+            error.filename and any(
+                Path(os.fsdecode(error.filename)).is_relative_to(place)
+                for place in (paths.STATE, paths.CACHE)):
+        what += "; X64K_CACHE and XDG_STATE_HOME name other places"
+    return what
+
+
+def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:
-        status = args.module.run(args)
+        os.environ["X64K_CWD"] = os.getcwd()    # see paths.shown
+        try:
+            args = parse(argv)
+            status = args.module.run(args)
+        except SystemExit:      # of --help and the like
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()      # here, where a reader that has gone is no news
         return status
     except ui.X64kError as error:
@@ -117,5 +160,10 @@ def main(argv: list[str]) -> int:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except BrokenPipeError:
         # The reader of our output has gone: nothing left to tell it.
-        sys.stderr.close()
+        streams.give_up()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        print(f"x64k: error: {explain(error)}", file=sys.stderr)
+        return 125
+    finally:
+        streams.drain()
