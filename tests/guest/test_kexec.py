@@ -52,7 +52,7 @@ class Kexec(GuestTest):
             # It never reports: the first kernel is gone.
             ran = self.boot(
                 "process64k+contig", "--kernel", str(selftests.DEBUG_KERNEL),
-                "--tlb", "skylake", "--share", f"{folder}:ro",
+                "--tlb", "skylake", "--share", folder,
                 *(("--append", first) if first else ()),
                 "--", "sh", "-ec", SCRIPT, "sh", second, status=None)
         # The first one ends in good order only if it could not.

@@ -90,7 +90,7 @@ class Kernel(Folder):
 class Share(Folder):
     def test_both_ways(self):
         (self.folder / "in").write_text("from the host\n")
-        ran = self.boot("4k", "--share", str(self.folder), "--", "sh", "-c",
+        ran = self.boot("4k", "--share", f"{self.folder}:rw", "--", "sh", "-c",
                         "cat /mnt/share/in; echo from the guest "
                         ">/mnt/share/out; mkdir /mnt/share/new")
         self.assertEqual(ran.stdout, b"from the host\n")
@@ -98,9 +98,11 @@ class Share(Folder):
         self.assertTrue((self.folder / "new").is_dir())
 
     def test_readonly(self):
+        """Unless it is said otherwise."""
         (self.folder / "in").write_text("from the host\n")
-        ran = self.boot("4k", "--share", f"{self.folder}:ro", "--", "sh", "-c",
-                        "cat /mnt/share/in; echo x >/mnt/share/out", status=1)
+        ran = self.boot("4k", "--share", str(self.folder), "--", "sh", "-c",
+                        "cat /mnt/share/in; rm /mnt/share/in; "
+                        "echo x >/mnt/share/out", status=1)
         self.assertIn(b"from the host\n", ran.stdout)
         self.assertIn(b"Read-only", ran.stdout)
         self.assertEqual(os.listdir(self.folder), ["in"])
@@ -111,7 +113,7 @@ class Share(Folder):
         source.write_text("int main(void) { return 0; }\n")
         subprocess.run(["gcc", "-static", "-o", self.folder / "p", source],
                        check=True)
-        document = self.compare("--share", f"{self.folder}:ro", "--modes",
+        document = self.compare("--share", str(self.folder), "--modes",
                                 "4k", "--cpus", "2", "--", "/mnt/share/p")
         self.assertGreater(document["modes"][0]["counters"]["l1d-load-miss"],
                            0)

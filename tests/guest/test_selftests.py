@@ -28,7 +28,7 @@ SCRIPT = Path(__file__).with_name("selftests.sh")
 # between.  Three processors, since `migration` wants them.
 APPEND = "transparent_hugepage=madvise numa=fake=2 log_buf_len=4M"
 MACHINE = ("--mem", "2G", "--cpus", "3", "--timeout", "7200",
-           "--share", f"{selftests.PROGRAMS}:ro")
+           "--share", str(selftests.PROGRAMS))
 # A program that takes the guest with it costs a boot; so many may.
 BOOTS = 12
 
@@ -152,7 +152,7 @@ class PageSize(GuestTest):
             with self.subTest(mode=mode):
                 ran = self.boot(
                     mode, "--kernel", str(selftests.KERNEL), "--mem", "1G",
-                    "--share", f"{selftests.PROGRAMS}:ro", "--", "sh", "-ec",
+                    "--share", str(selftests.PROGRAMS), "--", "sh", "-ec",
                     self.SCRIPT.format(option))
                 found = dict(verdicts.cases(ran.stdout.decode()))
                 self.assertGreater(len(found), least)

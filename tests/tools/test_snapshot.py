@@ -67,9 +67,11 @@ class Options(Boot):
         for bad in f"{self.folder}/none", f"{file}:ro", "":
             self.assertIn("--share", self.refused("--share", bad))
         self.assertEqual(self.parse("--share", str(self.folder)).share,
-                         attach.Share(self.folder, False))
+                         attach.Share(self.folder, True))
         self.assertEqual(self.parse("--share", f"{self.folder}:ro").share,
                          attach.Share(self.folder, True))
+        self.assertEqual(self.parse("--share", f"{self.folder}:rw").share,
+                         attach.Share(self.folder, False))
 
     def test_share_with_a_comma(self):
         option = attach.share_folder(attach.Share(Path("/a,b"), False),

@@ -26,13 +26,17 @@ def quoted(path: Path | str) -> str:
 
 
 def valid_share(text: str) -> Share:
-    name = text.removesuffix(":ro")
+    """To be read, unless it is said otherwise: a guest may run anything."""
+    name = text.removesuffix(":ro").removesuffix(":rw")
+    writable = text.endswith(":rw")
     if not os.path.isdir(name):
         raise argparse.ArgumentTypeError(f"'{name}' is not a folder")
     folder = Path(name)
     if not os.access(folder, os.R_OK | os.X_OK):
         raise argparse.ArgumentTypeError(f"'{folder}' cannot be read")
-    return Share(folder.absolute(), text.endswith(":ro"))
+    if writable and not os.access(folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f"'{folder}' cannot be written to")
+    return Share(folder.absolute(), not writable)
 
 
 def in_use(path: Path) -> bool:

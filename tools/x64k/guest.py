@@ -508,8 +508,9 @@ def add_options(parser: argparse.ArgumentParser, tlb: str,
                         help="boot this kernel instead of ours: a built tree, "
                         "an object directory (make O=), a vmlinux or a "
                         "bzImage; debian: that of Debian 13")
-    parser.add_argument("--share", metavar="DIR[:ro]", type=attach.valid_share,
-                        help="let the guest see this folder, in /mnt/share")
+    parser.add_argument("--share", metavar="DIR[:rw]", type=attach.valid_share,
+                        help="let the guest see this folder, in /mnt/share; "
+                        "with :rw also write to it")
     disk.add_options(parser)
     parser.add_argument("--append", metavar="STRING", default="",
                         help="more for the kernel command line")

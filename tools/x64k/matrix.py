@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from x64k import VERSION, disk, guest, locks, paths, ui, versions
+from x64k import VERSION, attach, disk, guest, locks, paths, ui, versions
 from x64k.files import write_json
 from x64k.plain import from_plain, paths_in, to_plain
 
@@ -81,11 +81,12 @@ def inputs_of(machine: guest.Machine) -> dict[str, str]:
 
 
 def as_option(value: Any) -> Any:
-    """VALUE as its option has it: a disk or a folder by its path."""
+    """VALUE as its option has it: a disk by its path."""
     if isinstance(value, disk.Disk) and value.path == paths.DEBIAN:
         return "debian"
-    for name in ("path", "folder"):
-        value = getattr(value, name, value)
+    if isinstance(value, attach.Share):
+        return str(value.folder) + ("" if value.readonly else ":rw")
+    value = getattr(value, "path", value)
     return str(value) if isinstance(value, Path) else value
 
 
