@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the guest tests share: running x64k as a user does."""
 
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import shlex
 import subprocess
 import sys
 import tempfile
+import termios
+import time
 import unittest
 from pathlib import Path
 from typing import Any
@@ -44,6 +49,42 @@ def emulators_of(pid: int) -> list[int]:
     return found
 
 
+class Terminal:
+    """x64k ARGS on a terminal of its own."""
+
+    def __init__(self, *args: str):
+        self.host, self.guest = pty.openpty()
+        self.before = self.settings()
+        self.shown = b""
+        self.process = subprocess.Popen(
+            [*X64K, *args], cwd=ROOT, env=ENVIRONMENT, stdin=self.guest,
+            stdout=self.guest, stderr=self.guest, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+
+    def settings(self) -> list[Any]:
+        return termios.tcgetattr(self.guest)
+
+    def write(self, data: bytes) -> None:
+        os.write(self.host, data)
+
+    def until(self, text: bytes) -> None:
+        begin = time.monotonic()
+        while text not in self.shown:
+            assert time.monotonic() - begin < 120, self.shown[-2000:]
+            if select.select([self.host], [], [], 1)[0]:
+                self.shown += os.read(self.host, 4096)
+        self.shown = self.shown.partition(text)[2]
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.host)
+        os.close(self.guest)
+
+
 class GuestTest(unittest.TestCase):
     def x64k(self, *args: str | bytes, status: int | None = 0,
              stdin: bytes = b"", quiet: bool = True, patience: float = 900
@@ -62,22 +103,14 @@ class GuestTest(unittest.TestCase):
         return subprocess.CompletedProcess(args, process.returncode, out,
                                            message)
 
-    def boot(self, mode: str, *args: str | bytes, status: int | None = 0
-             ) -> subprocess.CompletedProcess:
-        return self.x64k("boot", "--mode", mode, *args, status=status)
+    def boot(self, mode: str, *args: str | bytes, status: int | None = 0,
+             quiet: bool = True) -> subprocess.CompletedProcess:
+        return self.x64k("boot", "--mode", mode, *args, status=status,
+                         quiet=quiet)
 
-    def at_prompt(self, line: bytes, *args: str) -> bytes:
-        """What x64k boot ARGS shows after LINE is typed into its shell."""
-        with start("boot", *args, "--timeout", "60",
-                   stdin=subprocess.PIPE) as process:
-            shown = b""
-            while not shown.endswith(b"# "):
-                byte = process.stdout.read(1)
-                self.assertTrue(byte, shown)
-                shown += byte
-            out, err = process.communicate(line + b"\nexit\n")
-        self.assertEqual(process.returncode, 0, err)
-        return out
+    def script(self, lines: bytes, *args: str, status: int = 0) -> bytes:
+        """What the shell of x64k boot ARGS writes that is given LINES."""
+        return self.x64k("boot", *args, stdin=lines, status=status).stdout
 
     def assertNamesLog(self, message: str) -> str:
         """The message names a console log, which exists; its text."""

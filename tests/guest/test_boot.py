@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """x64k boot: statuses, output, and everything that can go wrong."""
 
-import fcntl
 import os
-import pty
-import select
 import signal
 import subprocess
 import tempfile
-import termios
 import time
 import unittest
 
-from support import ENVIRONMENT, ROOT, X64K, GuestTest, emulators_of, start
+from support import (ENVIRONMENT, ROOT, X64K, GuestTest, Terminal,
+                     emulators_of, start)
+
+from x64k import paths
 
 
 class Status(GuestTest):
@@ -66,50 +65,81 @@ class Output(GuestTest):
 
 
 class Shell(GuestTest):
-    def test_shell(self):
-        """Without a command: a shell on the console, which ends by exit."""
-        out = self.at_prompt(b"echo $((6 * 7)) is $(cat /x64k/mode)",
-                             "--mode", "4k")
-        self.assertIn(b"42 is 4k", out)
-
     def test_terminal(self):
-        """On a terminal Ctrl-C is the guest's, and the terminal is as it was
-        afterwards."""
-        host, guest = pty.openpty()
-        before = termios.tcgetattr(guest)
-        process = subprocess.Popen(
-            [*X64K, "boot", "--mode", "4k"], cwd=ROOT, env=ENVIRONMENT,
-            stdin=guest, stdout=guest, stderr=guest, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
-        shown = b""
-
-        def until(text: bytes):
-            nonlocal shown
-            begin = time.monotonic()
-            while text not in shown:
-                self.assertLess(time.monotonic() - begin, 60, shown[-2000:])
-                if select.select([host], [], [], 1)[0]:
-                    shown += os.read(host, 4096)
-            shown = shown.partition(text)[2]
-
-        try:
-            until(b"# ")
-            os.write(host, b"echo started; sleep 1000\n")
-            until(b"\nstarted")
+        """On a terminal Ctrl-C is the guest's, the shell's status is ours, and
+        the terminal is as it was afterwards."""
+        with Terminal("boot", "--mode", "4k") as terminal:
+            terminal.until(b"# ")
+            terminal.write(b"echo $((6 * 7)) is $(cat /x64k/mode)\n")
+            terminal.until(b"42 is 4k")
+            terminal.write(b"echo started; sleep 1000\n")
+            terminal.until(b"\nstarted")
             time.sleep(0.5)
-            os.write(host, b"\x03")
-            until(b"# ")
-            os.write(host, b"echo status $?\n")
-            until(b"status 130")
-            os.write(host, b"exit\n")
-            until(b"Power down")
-            self.assertEqual(process.wait(30), 0)
-            self.assertEqual(termios.tcgetattr(guest), before)
-        finally:
-            process.kill()
-            process.wait()
-            os.close(host)
-            os.close(guest)
+            terminal.write(b"\x03")
+            terminal.until(b"# ")
+            terminal.write(b"echo status $?\n")
+            terminal.until(b"status 130")
+            terminal.write(b"exit 3\n")
+            terminal.until(b"Power down")
+            self.assertEqual(terminal.process.wait(30), 3)
+            self.assertEqual(terminal.settings(), terminal.before)
+
+    def test_script(self):
+        """Without a terminal, the shell reads a script, and its output is all
+        there is."""
+        out = self.script(b"cat /x64k/mode; cd /tmp\npwd; exit 3\necho no\n",
+                          "--mode", "4k", status=3)
+        self.assertEqual(out, b"4k\n/tmp\n")
+
+    def test_nothing_to_do(self):
+        self.assertEqual(self.script(b"", "--mode", "4k"), b"")
+
+
+class Input(GuestTest):
+    """Standard input of the command."""
+
+    def test_whole(self):
+        """Every byte of it, and then its end."""
+        given = bytes(range(256)) * 4096
+        ran = self.x64k("boot", "--mode", "4k", "--", "cat", stdin=given)
+        self.assertEqual(ran.stdout, given)
+
+    def test_kinds(self):
+        with tempfile.TemporaryFile() as file:
+            file.write(b"skipped\nfrom a file\n")
+            file.flush()
+            file.seek(len(b"skipped\n"))
+            for stdin, wanted in ((file, b"from a file\n"),
+                                  (subprocess.DEVNULL, b"")):
+                with start("boot", "--mode", "4k", "--", "cat",
+                           stdin=stdin) as process:
+                    out, err = process.communicate(timeout=300)
+                self.assertEqual((process.returncode, out), (0, wanted), err)
+
+    def test_closed(self):
+        ran = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "-", *X64K, "boot", "--mode", "4k",
+             "--", "sh", "-c", "cat; echo end"], cwd=ROOT, env=ENVIRONMENT,
+            capture_output=True, timeout=300)
+        self.assertEqual((ran.returncode, ran.stdout), (0, b"end\n"),
+                         ran.stderr)
+
+    def test_without_end(self):
+        with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
+            with start("boot", "--mode", "4k", "--mem", "128M", "--", "head",
+                       stdin=endless.stdout) as process:
+                _, err = process.communicate(timeout=300)
+            endless.kill()
+        self.assertEqual(process.returncode, 2)
+        self.assertIn(b"more than 16 MB, too much for a guest of 128M", err)
+
+    def test_in_each_mode(self):
+        """Of compare, too, and each time the same."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "result.json")
+            self.x64k("compare", "--json", path, "--modes", "4k,contig", "--",
+                      "grep", "-q", "^5000$",
+                      stdin=b"".join(b"%d\n" % i for i in range(6000)))
 
 
 class Failure(GuestTest):
@@ -154,7 +184,7 @@ class Failure(GuestTest):
 
     def test_unknown_preset(self):
         ran = self.boot("4k", "--tlb", "no-such-preset", "--", "true",
-                        status=125)
+                        status=2)
         self.assertIn("no-such-preset", ran.stderr)
 
     def test_tlb_of_a_file(self):
@@ -168,10 +198,57 @@ class Failure(GuestTest):
             # What the emulator says of a bad one reaches the user.
             file.write(b",")
             file.flush()
-            ran = self.boot("4k", "--tlb", file.name, "--", "true",
-                            status=125)
+            ran = self.boot("4k", "--tlb", file.name, "--", "true", status=2)
             self.assertIn(f"hwtlb-config={file.name}", ran.stderr)
             self.assertIn("JSON", ran.stderr)
+            # And of a field that it does not know.
+            file.seek(0)
+            file.truncate()
+            file.write(b'{"frobnicate": 1}')
+            file.flush()
+            ran = self.boot("4k", "--tlb", file.name, "--", "true", status=2)
+            self.assertIn("there is no such field", ran.stderr)
+
+    def test_too_little_memory(self):
+        for mem in "8M", "16M", "32M":
+            ran = self.boot("4k", "--mem", mem, "--", "true", status=None,
+                            quiet=False)
+            self.assertIn(ran.returncode, (123, 125))
+            self.assertIn(f"--mem {mem} may be too little", ran.stderr)
+
+    def test_processors_that_cannot_be(self):
+        for args, said in ((("--cpu", "486"), "no 64-bit mode"),
+                           (("--cpu", "nope"), "'nope' not found"),
+                           (("--cpus", "20"), "runs at most 16")):
+            ran = self.boot("4k", *args, "--", "true", status=2)
+            self.assertIn(said, ran.stderr)
+
+    def test_fewer_processors(self):
+        """Than were asked for: not measured as so many."""
+        ran = self.boot("4k", "--kernel", str(paths.VMLINUX), "--cpus", "18",
+                        "--", "true", status=125)
+        self.assertIn("this kernel runs 16 of 18 processors", ran.stderr)
+        self.boot("4k", "--append", "maxcpus=1", "--cpus", "2", "--", "true")
+
+    def test_full_disk(self):
+        """What the guest writes is lost there, which the emulator does not
+        tell."""
+        if os.geteuid():
+            self.skipTest("to mount a small disk takes root")
+        for size, name in (("1M", "TMPDIR"), ("64M", "TMPDIR")):
+            with self.subTest(size):
+                ran = subprocess.run(
+                    ["unshare", "--mount", "sh", "-c",
+                     f'mount -t tmpfs -o size={size} tmpfs /mnt && '
+                     f'{name}=/mnt exec "$@"', "-", *X64K, "boot", "--mode",
+                     "4k", "--", "sh", "-c", "yes | head -c 100000000"],
+                    cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                    text=True, timeout=600)
+                self.assertEqual(ran.returncode, 125, ran.stderr)
+                self.assertIn("/mnt", ran.stderr)
+                self.assertRegex(ran.stderr, "is full|No space left")
+                self.assertNotIn("Traceback", ran.stderr)
 
     def test_icount_needs_one_cpu(self):
         ran = self.boot("4k", "--icount", "--cpus", "2", "--", "true",

@@ -10,7 +10,7 @@ import time
 import unittest
 from pathlib import Path
 
-from support import GuestTest, start
+from support import GuestTest, Terminal, start
 
 from x64k import paths, sources
 
@@ -109,12 +109,20 @@ class Debian(GuestTest):
 
     def test_shell(self):
         """Without a command: a login shell of the image."""
-        with start("boot", "--mode", "4k", "--image", "debian", "--timeout",
-                   "60", stdin=subprocess.PIPE) as process:
-            self.until(process, b"# ")
-            out, err = process.communicate(b"echo $BASH_VERSION $(tty)\nexit\n")
-        self.assertRegex(out, rb"5\.\d\S* /dev/ttyS0")
-        self.assertEqual(process.returncode, 0, err)
+        with Terminal("boot", "--mode", "4k", "--image", "debian") as terminal:
+            terminal.until(b"# ")
+            terminal.write(b"echo bash $BASH_VERSION $(tty)\n")
+            terminal.until(b"\nbash 5.")
+            terminal.until(b" /dev/ttyS0")
+            terminal.write(b"exit 3\n")
+            self.assertEqual(terminal.process.wait(60), 3)
+
+    def test_script(self):
+        """Without a terminal: the same shell, of what it is given."""
+        out = self.script(b"shopt -q login_shell && echo $BASH_VERSION\n"
+                          b"exit 3\n", "--mode", "4k", "--image", "debian",
+                          status=3)
+        self.assertRegex(out, rb"^5\.\d\S*\n$")
 
     def test_systemd(self):
         """--init: systemd starts, nothing fails, root is logged in."""

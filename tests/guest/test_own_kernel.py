@@ -15,7 +15,8 @@ import time
 import unittest
 from pathlib import Path
 
-from support import ENVIRONMENT, ROOT, X64K, GuestTest, emulators_of, start
+from support import (ENVIRONMENT, ROOT, X64K, GuestTest, Terminal,
+                     emulators_of, start)
 
 from x64k import cpio, paths, qmp, snapshot
 
@@ -246,9 +247,17 @@ class Snapshot(Folder):
                                 status=124).stderr)
 
     def test_shell(self):
-        out = self.at_prompt(b"echo $((6 * 7)) is $(cat /tmp/file)",
-                             "--load", str(self.saved))
-        self.assertIn(b"42 is prepared", out)
+        with Terminal("boot", "--load", str(self.saved)) as terminal:
+            terminal.until(b"# ")
+            terminal.write(b"echo $((6 * 7)) is $(cat /tmp/file); exit 3\n")
+            terminal.until(b"42 is prepared")
+            terminal.until(b"Power down")
+            self.assertEqual(terminal.process.wait(30), 3)
+
+    def test_script(self):
+        out = self.script(b"cat /tmp/file; exit 3\n", "--load",
+                          str(self.saved), status=3)
+        self.assertEqual(out, b"prepared\n")
 
     def test_equal_counts(self):
         """Two loads of a deterministic guest count the same, to the last

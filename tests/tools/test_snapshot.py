@@ -2,9 +2,11 @@
 """Snapshots without guests: what goes together, and files that are broken."""
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
+import os
 import socket
 import tempfile
 import unittest
@@ -60,6 +62,23 @@ class Options(Boot):
             self.assertIn(word, str(caught.exception))
         self.assertIn("not allowed with", self.refused("--save", "x",
                                                        "--load", "x"))
+
+    def test_left_behind(self):
+        """By a save that was killed: taken away, but not what is in use, or
+        has just begun."""
+        target = self.folder / "base.x64k"
+        for name in ("base.x64k", ".base.x64k.dead", ".base.x64k.alive",
+                     ".base.x64k.new", ".other.x64k.dead"):
+            path = self.folder / name
+            path.write_text("")
+            if not name.endswith("new"):
+                os.utime(path, (1, 1))
+        with (self.folder / ".base.x64k.alive").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            snapshot.remove_partial(target)
+        self.assertEqual(sorted(os.listdir(self.folder)), [
+            ".base.x64k.alive", ".base.x64k.new", ".other.x64k.dead",
+            "base.x64k"])
 
     def test_share(self):
         file = self.folder / "file"

@@ -8,13 +8,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from x64k import attach, build, guest, paths, perf, report, snapshot, ui
+from x64k import (attach, build, guest, paths, perf, qmp, report, snapshot,
+                  stdin, ui)
 
 EPILOG = """\
 modes: {modes}
 
-CMD's output (stdout and stderr) goes to stdout; it reads no input. With
---memory what it cost goes to stderr, at the end; docs/guest.md has the words.
+CMD's output (stdout and stderr) goes to stdout. What x64k has as standard
+input, if it is a file or a pipe, is read to its end before the guest starts,
+and is CMD's; without CMD, a shell runs it as a script. With --memory what CMD
+cost goes to stderr, at the end; docs/guest.md has the words.
 
 --save NAME boots, runs CMD (if any), and saves the guest to build/snapshots;
 a name with a slash or a dot is a file. --load NAME starts there in about a
@@ -22,7 +25,7 @@ second; the machine is what was saved, so --mode and the like can be left out.
 The TLB model (--tlb) and the share (--share) come with --load.
 docs/your-kernel.md: kernels of your own.
 
-exit status: CMD's own (128 + n for signal n, 127 not found in the guest,
+exit status: that of CMD or of the shell (128 + n for signal n, 127 not found in the guest,
 126 not executable); 123 guest kernel panic, 124 timeout, 125 x64k or the
 emulator failed, 130 interrupted, 2 wrong usage.
 """
@@ -131,6 +134,19 @@ def machine_of(args: argparse.Namespace) -> guest.Machine:
                    snapshot=bool(args.save or args.load))
 
 
+def check_cpu(model: str) -> None:
+    """Complains of a processor that no kernel here runs on: it would stop in
+    silence."""
+    try:
+        found = qmp.ask("query-cpu-model-expansion", type="full",
+                        model={"name": model.partition(",")[0]})
+    except ui.X64kError as error:
+        raise ui.X64kError(f"--cpu {model}: {error}", 2) from error
+    if not found["model"]["props"].get("lm"):
+        raise ui.X64kError(f"--cpu {model}: this processor has no 64-bit "
+                           "mode, which the guest needs", 2)
+
+
 def to_stdout(data: bytes) -> None:
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
@@ -144,9 +160,15 @@ def run(args: argparse.Namespace) -> int:
     complete(args)
     machine = machine_of(args)
     build.ensure(args, "qemu", "guest")
+    if args.cpu and not saved:
+        check_cpu(args.cpu)
     commands = [guest.command_of(args)] if args.rest else []
+    if not (commands or args.save or args.initrd or args.init
+            or stdin.is_terminal()):
+        commands = [guest.SCRIPT]
+    given = stdin.whole(args.mem) if commands else None
     if args.save:
-        place = snapshot.save(machine, args, commands, to_stdout)
+        place = snapshot.save(machine, args, commands, to_stdout, given)
         ui.info(f"saved to {paths.shown(place)} "
                 f"({place.stat().st_size / 1e6:.0f} MB); "
                 f"x64k boot --load {args.save} -- CMD runs CMD in it")
@@ -156,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
         machine = replace(machine, incoming=saved.incoming())
     if not commands:
         return guest.shell(machine)
-    outcome = guest.run(machine, commands, to_stdout)
+    outcome = guest.run(machine, commands, to_stdout, given=given)
     for line in outcome.notes:
         ui.warn(line)
     for line in outcome.complaints:

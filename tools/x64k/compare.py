@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from x64k import (VERSION, build, guest, matrix, paths, report, report_verb,
-                  runner, tlb, ui, workloads)
+                  runner, stdin, tlb, ui, workloads)
 from x64k.files import write_json
 
 EPILOG = """\
 Without --results: boot each mode, run CMD in it, and print one table of what
-the TLB model and the guest kernel counted while CMD ran.
+the TLB model and the guest kernel counted while CMD ran.  A file or a pipe as
+standard input is read to its end first, and is CMD's in each mode.
 
-With --results: run the matrix of workloads (or CMD), modes, TLBs and runs, a
-guest for each cell, and write DIR/report.html and DIR/report.csv.  A cell
+With --results: run the matrix of workloads (or CMD, which reads no input),
+modes, TLBs and runs, a guest for each cell, and write DIR/report.html and DIR/report.csv.  A cell
 that has run is not run again: after Ctrl-C or a crash, the same command
 continues.  A cell whose emulator, kernel, image or command line has changed
 is another cell, and runs; the report shows the newest.  --tlb may name
@@ -106,14 +107,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_modes(args: argparse.Namespace, modes: list[str],
-              commands: list[list[bytes]]) -> list[list[dict[str, Any]]]:
-    """For each command a list with one result for each mode."""
+              commands: list[list[bytes]], given: bytes | None = None
+              ) -> list[list[dict[str, Any]]]:
+    """For each command, which reads GIVEN, a list with one result for each
+    mode."""
     results: list[list[dict[str, Any]]] = [[] for _ in commands]
     for mode in modes:
         machine = guest.machine_of(args, mode)
         with ui.step(f"mode {mode}"):
             output = bytearray()
-            outcome = guest.run(machine, commands, output.extend)
+            outcome = guest.run(machine, commands, output.extend, given=given)
         for line in outcome.notes:
             ui.warn(line)
         for line in outcome.complaints:
@@ -217,7 +220,7 @@ def run_command(args: argparse.Namespace) -> int:
                               args.timeout or guest.TIMEOUT_S)
     build.ensure(args, "qemu", "guest")
     command = guest.command_of(args)
-    results, = run_modes(args, args.modes, [command])
+    results, = run_modes(args, args.modes, [command], stdin.whole(args.mem))
     shown = shlex.join(args.rest)
     print(f"\n'{shown}', TLB model {args.tlb}\n\n{report.table(results)}",
           end="")

@@ -15,7 +15,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from collections.abc import Callable
@@ -23,12 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from x64k import attach, cpio, disk, kernels, paths, perf, ui
+from x64k import (attach, cpio, disk, kernels, paths, perf, runfolder, stdin,
+                  ui)
 
 PANIC, TIMEOUT, FAILED = 123, 124, 125
 
 MEM = "512M"
 TIMEOUT_S = 600.0
+LEAST_ROOM = 1 << 16        # bytes; with less, a disk counts as full
 
 FOLIOS_64K = "thp_anon=64K:always"
 
@@ -195,10 +196,10 @@ def tail(text: str, lines: int = 8) -> str:
     return "".join(f"\n    {line}" for line in kept)
 
 
-def write_initrd(out: Path, machine: Machine,
-                 commands: list[list[bytes]]) -> None:
+def write_initrd(out: Path, machine: Machine, commands: list[list[bytes]],
+                 given: bytes | None = None) -> None:
     """The initramfs, followed by an archive with what this run shall do: the
-    archive only, if the guest is loaded."""
+    archive only, if the guest is loaded.  GIVEN is what commands read."""
     if not paths.INITRAMFS.exists():
         raise ui.X64kError(f"no guest image at {paths.INITRAMFS}; "
                            "`x64k build` makes it")
@@ -211,6 +212,8 @@ def write_initrd(out: Path, machine: Machine,
         archive.file("x64k/mode", machine.mode.encode() + b"\n")
         if machine.memory:
             archive.file("x64k/memory", b"")
+        if machine.cpus > 1:
+            archive.file("x64k/cpus", f"{machine.cpus}\n".encode())
         if machine.share:
             archive.file("x64k/share", b"")
         if machine.snapshot and not machine.incoming:
@@ -218,6 +221,8 @@ def write_initrd(out: Path, machine: Machine,
         for number, argv in enumerate(commands):
             data = b"".join(word + b"\0" for word in argv)
             archive.file(f"x64k/commands/{number:03}/argv", data)
+            if given:
+                archive.file(f"x64k/commands/{number:03}/input", given)
         archive.finish()
 
 
@@ -294,6 +299,33 @@ def check_kernel(machine: Machine) -> None:
     kernels.check(machine.own, wanted)
 
 
+# What the emulator says of options that are its own to know.
+REFUSED = re.compile(r"^\S+: (hwtlb[\w-]*=.*|unable to find CPU model .*)",
+                     re.MULTILINE)
+# Of a guest that has too little memory, if it says anything.
+NO_MEMORY = re.compile(r"Out of memory|out of memory|deadlocked on memory|"
+                       r"Initramfs unpacking failed|page allocation failure|"
+                       r"[Cc]annot allocate|Failed to execute /init")
+
+
+def least_mb(machine: Machine) -> int:
+    """What a guest cannot do without: its kernel, and the initramfs, packed
+    and unpacked."""
+    parts = (machine.kernel or paths.VMLINUX, *(machine.initrd or
+                                                paths.INITRAMFS,) * 2)
+    return sum(path.stat().st_size for path in parts if path.exists()) >> 20
+
+
+def too_small(machine: Machine, console: str) -> str:
+    """Whether lack of memory may be the reason; "" if not."""
+    least = least_mb(machine)
+    if stdin.megabytes(machine.mem) > least * 4 or not (
+            "Run /init" not in console or NO_MEMORY.search(console)):
+        return ""
+    return (f"--mem {machine.mem} may be too little: kernel and initramfs "
+            f"alone take {least} MB")
+
+
 def explain(machine: Machine, console: Path, errors: Path,
             status: int | None) -> ui.X64kError:
     """Why there is no report."""
@@ -302,6 +334,10 @@ def explain(machine: Machine, console: Path, errors: Path,
     where = f"console log: {paths.shown(console)}"
     if machine.own and not machine.initrd and not status:
         where += kernels.advice(text)
+    if refused := REFUSED.search(said):
+        return ui.X64kError(refused[1], 2)
+    if why := too_small(machine, text):
+        where = f"{why}\n  {where}"
     if panic := re.search(r"Kernel panic - not syncing.*", text):
         return ui.X64kError(f"guest kernel panic: {panic[0].strip()}\n"
                             f"  {where}", PANIC)
@@ -328,21 +364,33 @@ def file_ports(console: Path, output: Path) -> list[str]:
     return ports
 
 
+def check_room(*places: Path) -> None:
+    """The emulator does not tell of what it could not write."""
+    for place in places:
+        found = os.statvfs(place)
+        free = found.f_bfree if os.geteuid() == 0 else found.f_bavail
+        if free * found.f_frsize < LEAST_ROOM:
+            raise ui.X64kError(f"the disk of {place} is full, so that what the "
+                               "guest wrote may not be complete: free some "
+                               "space, or name another place (TMPDIR, "
+                               "XDG_STATE_HOME)")
+
+
 def run(machine: Machine, commands: list[list[bytes]],
-        sink: Callable[[bytes], None],
-        console: Path | None = None) -> Outcome:
+        sink: Callable[[bytes], None], console: Path | None = None,
+        given: bytes | None = None) -> Outcome:
     """Boots (or loads), runs COMMANDS one after the other, and powers off.
-    What they write goes to SINK as it comes; what the guest's console says, to
-    the file CONSOLE, or to a new one."""
+    Each reads GIVEN; what they write goes to SINK as it comes; what the
+    guest's console says, to the file CONSOLE, or to a new one."""
     check_kernel(machine)
     console = console or log_path(machine.mode)
-    with tempfile.TemporaryDirectory(prefix="x64k-") as folder:
-        initrd, output, errors = (Path(folder, name) for name in
+    with runfolder.new() as folder:
+        initrd, output, errors = (folder / name for name in
                                   ("initrd", "output", "errors"))
-        write_initrd(initrd, machine, commands)
+        write_initrd(initrd, machine, commands, given)
         output.touch()
         ports = [*file_ports(console, output),
-                 *machine.run_options(Path(folder))]
+                 *machine.run_options(folder)]
         start = time.monotonic()
         with Emulator(machine.command(initrd, ports), errors, True) as qemu, \
                 output.open("rb") as stream:
@@ -356,6 +404,7 @@ def run(machine: Machine, commands: list[list[bytes]],
                 time.sleep(0.02)
         host_s = time.monotonic() - start
 
+        check_room(folder, console.parent)
         text = console.read_text(errors="replace") if console.exists() else ""
         results = parse_report(text)
         if status != 0 or results is None:
@@ -402,14 +451,29 @@ def unknown_events(log: str) -> list[str]:
     return re.findall(r"x64k-pmu: (the guest counts event .*)", log)
 
 
+def status_port(machine: Machine, status: Path) -> list[str]:
+    """The second serial port, where our init tells the shell's status."""
+    if machine.initrd or (machine.root and machine.root.init):
+        return []
+    return ["-chardev", f"file,id=status,path={attach.quoted(status)}",
+            "-serial", "chardev:status"]
+
+
+def shell_status(status: Path) -> int:
+    """0 if the guest was ended in another way than by the shell's exit."""
+    text = status.read_text(errors="replace") if status.exists() else ""
+    found = re.search(r"^x64k-status (\d+)\s*$", text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
 def shell(machine: Machine) -> int:
-    """A shell on the console, which is our terminal."""
+    """A shell on the console, which is our terminal; tells its status."""
     check_kernel(machine)
     console = log_path(machine.mode)
     terminal = sys.stdin.isatty()
     saved = termios.tcgetattr(0) if terminal else None
-    with tempfile.TemporaryDirectory(prefix="x64k-") as folder:
-        initrd, errors = Path(folder, "initrd"), Path(folder, "errors")
+    with runfolder.new() as folder:
+        initrd, errors = folder / "initrd", folder / "errors"
         if machine.initrd:
             initrd = machine.initrd
         else:
@@ -417,8 +481,8 @@ def shell(machine: Machine) -> int:
         log = attach.quoted(console)
         ports = ["-chardev", f"stdio,id=console,mux=on,signal=off,logfile={log}",
                  "-serial", "chardev:console", "-mon", "chardev=console",
-                 *(["-serial", "null"] if machine.snapshot else []),
-                 *machine.run_options(Path(folder))]
+                 *status_port(machine, folder / "status"),
+                 *machine.run_options(folder)]
         if terminal:
             ui.info("Ctrl-A x ends the machine, Ctrl-A h tells more")
         try:
@@ -436,7 +500,13 @@ def shell(machine: Machine) -> int:
         if (status or status is None or "Kernel panic" in text
                 or re.search(r"^x64k-error: ", text, re.MULTILINE)):
             raise explain(machine, console, errors, status)
-    return 0
+        return shell_status(folder / "status")
+
+
+# What a shell does that reads commands from a file: as init's, without a
+# terminal.
+SCRIPT = [b"sh", b"-c", b"for shell in bash sh; do "
+          b"command -v $shell >/dev/null && exec $shell -l; done"]
 
 
 # Options that boot, compare and demo share.
@@ -525,6 +595,9 @@ def add_options(parser: argparse.ArgumentParser, tlb: str,
 def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     if args.icount and args.cpus > 1:
         raise ui.X64kError("--icount needs a single CPU", 2)
+    if args.cpus > kernels.OUR_CPUS and not args.kernel:
+        raise ui.X64kError(f"--cpus {args.cpus}: our kernel runs at most "
+                           f"{kernels.OUR_CPUS}; --kernel boots another", 2)
     if args.tlb == "off" and not getattr(args, "pmu", False):
         for name in ("coalesce", "observe", "verify"):
             if getattr(args, f"tlb_{name}") is not None:

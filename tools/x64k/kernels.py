@@ -47,6 +47,7 @@ SHARE = {"VIRTIO_PCI": "--share", "NET_9P_VIRTIO": "--share",
          "9P_FS": "--share"}
 SNAPSHOT = {"X86_IOPL_IOPERM": "--save"}
 SMP = {"SMP": "--cpus"}
+OUR_CPUS = 16       # CONFIG_NR_CPUS of guest-images/linux/x64k.config
 
 
 @dataclass(frozen=True)

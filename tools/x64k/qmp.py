@@ -11,10 +11,11 @@ from typing import Any
 from x64k import paths, ui
 
 
-def ask(command: str) -> Any:
+def ask(command: str, **arguments: Any) -> Any:
     """What `-machine none` answers to the QMP command COMMAND."""
-    lines = [{"execute": word} for word in ("qmp_capabilities", command,
-                                            "quit")]
+    lines = [{"execute": "qmp_capabilities"},
+             {"execute": command, "arguments": arguments},
+             {"execute": "quit"}]
     done = subprocess.run(
         [paths.QEMU, "-machine", "none", "-nodefaults", "-no-user-config",
          "-display", "none", "-qmp", "stdio"],

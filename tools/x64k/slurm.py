@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from x64k import paths, proc, ui
+from x64k import paths, proc, stdin, ui
 from x64k.matrix import Cell
 
 OVERHEAD_MB = 1536      # of the emulator, which translates into 1 GB at most
@@ -41,11 +41,6 @@ def check() -> None:
                                "slurm-client has it")
 
 
-def mem_mb(text: str) -> int:
-    """Of --mem: 512M, 2G, and a bare number is MB."""
-    return int(text.rstrip("MG")) * (1024 if text.endswith("G") else 1)
-
-
 def quoted(value: str | Path) -> str:
     """A value of #SBATCH, where % begins a field."""
     return '"' + str(value).replace("%", "%%") + '"'
@@ -58,7 +53,7 @@ def script(folder: Path, results: Path, cells: list[Cell],
              f"--array=0-{len(cells) - 1}{limit}",
              f"--output={quoted(f'{folder}/')}%a.log",
              f"--cpus-per-task={max(cell.cpus for cell in cells)}",
-             "--mem={}M".format(OVERHEAD_MB + max(mem_mb(cell.mem)
+             "--mem={}M".format(OVERHEAD_MB + max(stdin.megabytes(cell.mem)
                                                   for cell in cells))]
     if options.partition:
         asked.append(f"--partition={options.partition}")

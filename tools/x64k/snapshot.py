@@ -10,6 +10,8 @@ of the TLBs and the share come with the load, as the guest sees neither before.
 
 import argparse
 import dataclasses
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -19,11 +21,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from x64k import (VERSION, attach, guest, paths, perf, qmp, ui,
+from x64k import (VERSION, attach, guest, paths, perf, qmp, runfolder, ui,
                   versions)
 
 PLACE = paths.STATE / "snapshots"
@@ -31,6 +34,7 @@ SUFFIX = ".x64k"
 MAGIC = b"x64k snapshot 1\n"
 HEADER = 1 << 16            # bytes before the stream
 READY = "x64k-ready"
+JUST_BEGUN_S = 60           # it may not have its lock yet
 
 # What boot's options say of the machine -> how they are written.
 OPTIONS = {"mode": "--mode", "mem": "--mem", "cpus": "--cpus",
@@ -259,26 +263,42 @@ def complete(stream: Path, machine: guest.Machine,
         file.write(text.ljust(HEADER))
 
 
+def remove_partial(target: Path) -> None:
+    """What a save was writing that was killed: ours, old, and of nobody who
+    is alive."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        with suppress(OSError), path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if (found.st_uid == os.geteuid()
+                    and time.time() - found.st_mtime > JUST_BEGUN_S):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
 def save(machine: guest.Machine, args: argparse.Namespace,
-         commands: list[list[bytes]], sink: Callable[[bytes], None]) -> Path:
+         commands: list[list[bytes]], sink: Callable[[bytes], None],
+         given: bytes | None = None) -> Path:
     """Boots, runs COMMANDS, and saves the guest that waits for more."""
     guest.check_kernel(machine)
     target = path_of(args.save)
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_partial(target)
     console = guest.log_path(machine.mode)
-    with tempfile.TemporaryDirectory(prefix="x64k-") as folder, \
+    with runfolder.new() as folder, \
             tempfile.NamedTemporaryFile(dir=target.parent,
                                         prefix=f".{target.name}.",
                                         delete=False) as new:
         stream = Path(new.name)
         initrd, output, errors, monitor = (
-            Path(folder, name) for name in ("initrd", "output", "errors",
-                                            "monitor"))
+            folder / name for name in ("initrd", "output", "errors",
+                                       "monitor"))
+        with suppress(OSError):     # where there are no locks
+            fcntl.flock(new, fcntl.LOCK_EX)
         try:
-            guest.write_initrd(initrd, machine, commands)
+            guest.write_initrd(initrd, machine, commands, given)
             output.touch()
             options = [*guest.file_ports(console, output),
-                       *machine.run_options(Path(folder)),
+                       *machine.run_options(folder),
                        *attach.qmp_server(monitor)]
             with guest.Emulator(machine.command(initrd, options), errors,
                                 True) as qemu, output.open("rb") as following:
