@@ -141,10 +141,11 @@ MEASURES = [
 
 
 def estimates(model: Model) -> tuple[Measure, Measure]:
-    """Cycles of misses and faults, and of all."""
-    return (Measure("cycles of TLB misses and faults, estimated",
+    """In cycles: what misses and faults cost, and that with the
+    instructions."""
+    return (Measure("overhead of TLB misses and faults, estimated",
                     lambda record: model.overhead(measured(record))),
-            Measure("cycles, estimated", lambda record: model.total(
+            Measure("cycles in all, estimated", lambda record: model.total(
                 measured(record), instructions(record))))
 
 

@@ -102,13 +102,17 @@ def modelled(groups: list[Group]) -> list[Group]:
 
 
 def short_rows(groups: list[Group], model: Model) -> list[list[str]]:
-    """The ratios of each mode to the base, after a header."""
-    measures = [*SHORT, figures.estimates(model)[0]]
-    rows = [["workload", "TLB", "mode", *(one.title for one in measures)]]
+    """The ratios of each mode to the base, after a header; of the estimate,
+    the overhead and beside it what all of it comes to."""
+    overhead, total = figures.estimates(model)
+    measures = [*SHORT, overhead]
+    rows = [["workload", "TLB", "mode", *(one.title for one in measures),
+             total.title]]
     for group in groups:
         if BASE in group.cells:
             rows += [[group.label, group.tlb, mode,
-                      *(ratio(group.ratio(mode, one)) for one in measures)]
+                      *(ratio(group.ratio(mode, one)) for one in measures),
+                      percent(group, mode, total)]
                      for mode in group.cells if mode != BASE]
     return rows
 
@@ -124,7 +128,11 @@ def in_short(groups: list[Group], model: Model) -> str:
     return (f"<p>Ratios to mode <code>{BASE}</code> (4 KB pages only) of the "
             "same workload and TLB, of medians over runs: 0.06 is a "
             "sixteenth, 1.00 no difference. &quot;-&quot;: not counted, or "
-            "none in the base.</p>" + table(f"Ratio to {BASE}", header, body, 3))
+            "none in the base. The overhead is what misses and faults cost by "
+            "the <a href=\"#estimate\">estimate</a>, apart from all else that "
+            "the program does; beside it, by how much cycles in all, with the "
+            "instructions, differ. These are known with <code>--icount</code> "
+            "only.</p>" + table(f"Ratio to {BASE}", header, body, 3))
 
 
 def parts_chart(groups: list[Group], title: str, series: tuple[str, ...],
@@ -188,7 +196,8 @@ def charts_of(groups: list[Group], model: Model) -> list[Chart]:
               ("Page faults", figures.FAULTS),
               ("Memory of page tables, KB", figures.TABLES),
               ("Largest resident set, KB", figures.RSS))),
-        parts_chart(groups, "Cycles of TLB misses and faults, estimated",
+        parts_chart(groups, "Overhead of TLB misses and faults, estimated "
+                    "cycles",
                     tuple(cost.name for cost in model.costs), cycles),
     ]
     return [chart for chart in found if chart]
@@ -260,7 +269,8 @@ def costs(groups: list[Group], model: Model) -> str:
         for cost in model.costs]
     body.append(row(["an instruction"], [f"{model.cpi:g}"]).replace(
         "</tr>", f'<td class="text">{escape(model.cpi_source)}</td></tr>'))
-    out = ["<p>cycles = instructions × cost + sum of (count × cost). Instructions "
+    out = ["<p id=\"estimate\">cycles in all = instructions × cost + sum of (count × cost), "
+           "and the overhead of misses and faults is that sum. Instructions "
            "are known only with <code>--icount</code>, where time is their "
            "number (less the time in which the processor was idle, known to "
            "10 ms); without it, only what misses and faults cost can be told. "
@@ -284,8 +294,9 @@ def costs(groups: list[Group], model: Model) -> str:
                 percent(group, mode, total)], kind))
             kind = ""
     out.append(table("Estimated cycles", [
-        "workload", "TLB", "mode", "of misses and faults", f"saved to {BASE}",
-        "instructions", "in all", f"in all, to {BASE}"], body, 3))
+        "workload", "TLB", "mode", "overhead of misses and faults",
+        f"overhead saved to {BASE}", "instructions", "in all",
+        f"in all, to {BASE}"], body, 3))
     return "\n".join(out)
 
 

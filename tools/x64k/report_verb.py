@@ -12,7 +12,9 @@ from x64k.matrix import Cell
 SHOWN_FAILURES = 10
 # Of the report's first table: a terminal is narrower.
 COLUMNS = ["workload", "TLB", "mode", "L1 dTLB", "STLB", "entries", "lines",
-           "faults", "tables", "RSS", "cycles"]
+           "faults", "tables", "RSS", "overhead", "in all"]
+LEGEND = ("overhead: what misses and faults cost, in estimated cycles; in all: "
+          "with the\ninstructions, which are known with --icount")
 
 
 def summary(rows: list[list[str]]) -> str:
@@ -40,7 +42,7 @@ def make(results: Path, cells: list[Cell] | None = None,
     rows = html_report.short_rows(html_report.modelled(
         figures.groups(records)), model)
     if len(rows) > 1:
-        print(f"\nratios to mode 4k\n\n{summary(rows)}\n")
+        print(f"\nratios to mode 4k\n\n{summary(rows)}\n\n{LEGEND}\n")
     print(f"{len(records)} cells: {paths.shown(results / 'report.html')}, "
           f"{paths.shown(results / 'report.csv')}")
     wanted = {cell.id for cell in cells} if cells is not None else {
