@@ -54,6 +54,7 @@ def xfs_image() -> None:
     packed = PROGRAMS / "xfs.gz"
     if packed.exists():
         return
+    PROGRAMS.mkdir(parents=True, exist_ok=True)
     image = PROGRAMS / "xfs.img"
     with image.open("wb") as file:
         file.truncate(300 << 20)
