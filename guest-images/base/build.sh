@@ -8,9 +8,11 @@
 # guest has them.  JOBS sets the parallelism.
 #
 # What is not named here is as in Debian's packages: patches, configuration.
+# glibc has one patch more.
 set -eu
 
 [ $# -eq 2 ] || { echo "usage: $0 WORK OUT" >&2; exit 2; }
+here=$(cd "$(dirname "$0")" && pwd)
 work=$(cd "$1" && pwd)
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
@@ -33,6 +35,7 @@ root=$work/root
 target="gcc --sysroot=$root -B$root/$libs $link"
 
 build_glibc() {
+    patch -d "$work/glibc" -p1 -s -F0 <"$here/glibc-stacks.patch"
     mkdir "$work/glibc-objects"
     cd "$work/glibc-objects"
     ../glibc/configure --prefix=/usr "--libdir=/$libs" \

@@ -16,6 +16,7 @@ from x64k.paths import BUILD, CACHE, LOGS, ROOT, shown
 
 HERE = ROOT / "guest-images/base"
 SCRIPT = HERE / "build.sh"
+PATCHES = sorted(HERE.glob("*.patch"))
 BASES = CACHE / "base"
 WORK = BUILD / "base.partial"
 NEED_GB = 1
@@ -41,7 +42,8 @@ def key(trees: dict[str, sources.Source]) -> str:
     """A name for what the base is made of."""
     made_of = [f"{digest} {file}" for tree in trees.values()
                for file, digest in sorted(tree.files.items())]
-    made_of += [versions.sha256(SCRIPT), compiler()]
+    made_of += [versions.sha256(file) for file in (SCRIPT, *PATCHES)]
+    made_of += [compiler()]
     return hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
 
 
