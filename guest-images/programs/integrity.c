@@ -302,7 +302,7 @@ int main(int argc, char **argv)
     page_size = sysconf(_SC_PAGESIZE);
     if (argc > 3 && strcmp(argv[3], "-")) {     /* else what it has */
         page_size = strtoul(argv[3], NULL, 0);
-        must(!prctl(PR_SET_PAGE_SIZE, page_size), "PR_SET_PAGE_SIZE");
+        must(!set_page_size(page_size), "PR_SET_PAGE_SIZE");
     }
     rng = (argc > 2 ? strtoull(argv[2], NULL, 0) : 1) * 0x9e3779b97f4a7c15 | 1;
     zero_fd = open("/dev/zero", O_RDONLY);

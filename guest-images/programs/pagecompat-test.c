@@ -1028,11 +1028,11 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("TAP version 13\n1..%u\n", n + 1);
 
-    if (set && prctl(PR_SET_PAGE_SIZE, UNIT)) {
+    if (set && set_page_size(UNIT)) {
         printf("Bail out! PR_SET_PAGE_SIZE: %s\n", strerror(errno));
         return 1;
     }
-    size = prctl(PR_GET_PAGE_SIZE);
+    size = get_page_size();
     size = size < 0 ? K4 : size;
     failed = size != (*how == 'p' ? K4 : UNIT);
     printf("%s 1 - the page size is %d\n", failed ? "not ok" : "ok", size);

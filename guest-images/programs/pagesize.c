@@ -85,10 +85,10 @@ int main(int argc, char **argv)
     if (argc < 3 || *end) {
         return usage(125);
     }
-    if (prctl(PR_SET_PAGE_SIZE, size) == -1) {
+    if (set_page_size(size) == -1) {
         int error = errno;
 
-        if (prctl(PR_GET_PAGE_SIZE) == -1) {
+        if (get_page_size() == -1) {
             fputs("pagesize: this kernel has one page size only "
                   "(no CONFIG_64KB_PAGE_EMULATION)\n", stderr);
         } else {
