@@ -11,7 +11,7 @@ import unittest
 from support import (ENVIRONMENT, ROOT, X64K, GuestTest, Terminal,
                      emulators_of, start)
 
-from x64k import paths
+from x64k import guest, paths
 
 
 class Status(GuestTest):
@@ -210,11 +210,16 @@ class Failure(GuestTest):
             self.assertIn("there is no such field", ran.stderr)
 
     def test_too_little_memory(self):
-        for mem in "8M", "16M", "32M":
-            ran = self.boot("4k", "--mem", mem, "--", "true", status=None,
-                            quiet=False)
-            self.assertIn(ran.returncode, (123, 125))
-            self.assertIn(f"--mem {mem} may be too little", ran.stderr)
+        """For the kernel, and for anything beside it."""
+        least = guest.least_mb(guest.Machine("4k"))
+        for mem in 1, 16, least - 1:
+            ran = self.boot("4k", "--mem", f"{mem}M", "--", "true", status=2)
+            self.assertIn(f"--mem {mem}M is too little: kernel and initramfs "
+                          f"alone need {least} MB", ran.stderr)
+        ran = self.boot("4k", "--mem", f"{least}M", "--timeout", "60", "--",
+                        "true", status=None, quiet=False)
+        self.assertIn(ran.returncode, (123, 125))
+        self.assertIn(f"--mem {least}M may be too little", ran.stderr)
 
     def test_processors_that_cannot_be(self):
         for args, said in ((("--cpu", "486"), "no 64-bit mode"),

@@ -223,6 +223,7 @@ def write_initrd(out: Path, machine: Machine, commands: list[list[bytes]],
             archive.file(f"x64k/commands/{number:03}/argv", data)
             if given:
                 archive.file(f"x64k/commands/{number:03}/input", given)
+        archive.file("x64k/whole", b"")
         archive.finish()
 
 
@@ -283,6 +284,10 @@ def check_kernel(machine: Machine) -> None:
     image = machine.kernel or paths.VMLINUX
     if not image.is_file():
         raise ui.X64kError(f"no guest kernel at {paths.shown(image)}")
+    # It would stop in silence, or never.
+    if stdin.megabytes(machine.mem) < (least := least_mb(machine)):
+        raise ui.X64kError(f"--mem {machine.mem} is too little: kernel and "
+                           f"initramfs alone need {least} MB", 2)
     if not machine.own:
         return
     wanted = kernels.CONSOLE
@@ -309,11 +314,14 @@ NO_MEMORY = re.compile(r"Out of memory|out of memory|deadlocked on memory|"
 
 
 def least_mb(machine: Machine) -> int:
-    """What a guest cannot do without: its kernel, and the initramfs, packed
-    and unpacked."""
-    parts = (machine.kernel or paths.VMLINUX, *(machine.initrd or
-                                                paths.INITRAMFS,) * 2)
-    return sum(path.stat().st_size for path in parts if path.exists()) >> 20
+    """What a guest cannot do without: its kernel and the initramfs, and of
+    what is left then twice what is unpacked from it, as Linux gives half to
+    its root file system."""
+    kernel = kernels.loaded_bytes(machine.kernel or paths.VMLINUX)
+    initrd = machine.initrd or paths.INITRAMFS
+    times = 1 if machine.initrd else 3
+    return (kernel + (times * initrd.stat().st_size if initrd.exists() else 0)
+            >> 20)
 
 
 def too_small(machine: Machine, console: str) -> str:
@@ -323,7 +331,7 @@ def too_small(machine: Machine, console: str) -> str:
             "Run /init" not in console or NO_MEMORY.search(console)):
         return ""
     return (f"--mem {machine.mem} may be too little: kernel and initramfs "
-            f"alone take {least} MB")
+            f"alone need {least} MB")
 
 
 def explain(machine: Machine, console: Path, errors: Path,

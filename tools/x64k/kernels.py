@@ -21,7 +21,7 @@ GUIDE = "docs/your-kernel.md"
 VMLINUX = "vmlinux"
 BZIMAGES = ("arch/x86/boot/bzImage", "arch/x86_64/boot/bzImage", "bzImage")
 
-PT_NOTE = 4
+PT_LOAD, PT_NOTE = 1, 4
 PVH_NOTE = (b"Xen\0", 18)       # XEN_ELFNOTE_PHYS32_ENTRY
 EM_X86_64 = 62
 XLF_KERNEL_64 = 1
@@ -73,6 +73,24 @@ def notes(image: mmap.mmap) -> Iterator[tuple[bytes, int]]:
             owner, data, number = struct.unpack_from("<III", image, at)
             yield image[at + 12:at + 12 + owner], number
             at += 12 + (owner + 3 & ~3) + (data + 3 & ~3)
+
+
+def loaded_bytes(path: Path) -> int:
+    """What the kernel takes of the guest's memory, at least: a vmlinux may be
+    symbols for the most part."""
+    try:
+        with path.open("rb") as file, \
+                mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as image:
+            if image[:4] != b"\x7fELF":
+                return len(image)
+            offset, = struct.unpack_from("<Q", image, 32)
+            size, count = struct.unpack_from("<HH", image, 54)
+            headers = (struct.unpack_from("<IIQQQQQ", image, offset + n * size)
+                       for n in range(count))
+            return sum(header[6] for header in headers
+                       if header[0] == PT_LOAD)
+    except (OSError, ValueError, struct.error):
+        return 0        # what is wrong with it is told elsewhere
 
 
 def defect(path: Path) -> str | None:
