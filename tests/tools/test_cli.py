@@ -161,9 +161,7 @@ class Processes(unittest.TestCase):
              "class verb:\n"
              "    run = lambda args: proc.call(['sh', '-c', sys.argv[1]])\n"
              "import argparse\n"
-             "cli.make_parser = lambda: argparse.ArgumentParser()\n"
-             "argparse.ArgumentParser.parse_args = lambda *_: "
-             "argparse.Namespace(module=verb, verb='x')\n"
+             "cli.parse = lambda _: argparse.Namespace(module=verb)\n"
              "sys.exit(cli.main([]))", self.SLEEPER],
             env=os.environ | {name: value}, stderr=subprocess.DEVNULL)
         for _ in range(100):

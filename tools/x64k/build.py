@@ -47,14 +47,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             "`debian` goes back to Debian's")
 
 
-def remember_sources(args: argparse.Namespace) -> None:
+def named_sources(args: argparse.Namespace) -> dict[str, str | None]:
+    """What --qemu-source and the like name; complains if it is not there."""
+    named: dict[str, str | None] = {}
     for up in (trees.QEMU, trees.LINUX):
-        if not (path := getattr(args, f"{up.name}_source", None)):
-            continue
-        chosen = None if path == "debian" else str(Path(path).absolute())
-        if chosen:
-            sources.local_source(Path(chosen))      # complains if not there
-        versions.record(f"{up.name}_source", chosen, trees.CONFIG)
+        if path := getattr(args, f"{up.name}_source", None):
+            chosen = None if path == "debian" else str(Path(path).absolute())
+            if chosen:
+                sources.local_source(Path(chosen))
+            named[f"{up.name}_source"] = chosen
+    return named
+
+
+def remember_sources(args: argparse.Namespace) -> None:
+    for name, chosen in named_sources(args).items():
+        versions.record(name, chosen, trees.CONFIG)
 
 
 LOCK = BUILD / ".lock"
@@ -182,8 +189,8 @@ def ensure(args: argparse.Namespace, *groups: str, look: bool = False) -> None:
             host.require("debian")
             debian.image()
         return
-    look |= any(getattr(args, name, None) for name in
-                ("update", "qemu_source", "linux_source"))
+    # Wrong ones now, not after others have built.
+    look |= bool(named_sources(args) or getattr(args, "update", False))
     if not look and fresh.is_fresh(groups):
         return
     if paths.READ_ONLY:

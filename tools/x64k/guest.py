@@ -603,7 +603,7 @@ def add_options(parser: argparse.ArgumentParser, tlb: str,
 def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     if args.icount and args.cpus > 1:
         raise ui.X64kError("--icount needs a single CPU", 2)
-    if args.cpus > kernels.OUR_CPUS and not args.kernel:
+    if (args.cpus or 1) > kernels.OUR_CPUS and not args.kernel:
         raise ui.X64kError(f"--cpus {args.cpus}: our kernel runs at most "
                            f"{kernels.OUR_CPUS}; --kernel boots another", 2)
     if args.tlb == "off" and not getattr(args, "pmu", False):
