@@ -53,4 +53,7 @@ void x86_hwtlb_drop(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry);
 /* The processor drops its translations of @addr. */
 void x86_hwtlb_invalidate(CPUX86State *env, vaddr addr, HWTLBCause cause);
 
+/* It drops all of them, or all that are not global; L0 is the caller's. */
+void x86_hwtlb_flush(CPUX86State *env, bool keep_global, HWTLBCause cause);
+
 #endif

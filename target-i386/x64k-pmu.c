@@ -417,7 +417,7 @@ static void tell_unknown(X64kPmu *pmu, const X64kPmuCounter *counter)
 static void refresh(X64kPmu *pmu)
 {
     CPUState *cs = cpu_of(pmu);
-    bool insns = false, needs_cpl = false;
+    bool insns = X86_CPU(cs)->hwtlb_options.verify, needs_cpl = false;
 
     for (unsigned i = 0; i < n_counters(pmu); i++) {
         X64kPmuCounter *counter = &pmu->counters[i];

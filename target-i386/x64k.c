@@ -248,7 +248,7 @@ void x64k_flush(CPUX86State *env, bool keep_global, HWTLBCause cause)
 {
     tlb_flush(env_cpu(env));
     if (env->hwtlb) {
-        hwtlb_flush(env->hwtlb, keep_global, cause);
+        x86_hwtlb_flush(env, keep_global, cause);
     }
     if (env->pmu && cause != HWTLB_RESET) {
         x64k_pmu_flushed(env->pmu);

@@ -103,7 +103,9 @@
     X(CONTIG_RACED,      "contig-raced",                                     \
       "group checks degraded: the group changed while A/D was set")          \
     X(STALE_USE,         "stale-use",                                        \
-      "hits that the page tables no longer allow: with hwtlb-verify=on")      \
+      "hits that the page tables no longer allow: with hwtlb-verify=on")     \
+    X(STALE_UNFLUSHED,   "stale-unflushed",                                  \
+      "pages of such hits that no flush has followed for long")              \
     X(SVM_BYPASS,        "svm-bypass",                                       \
       "translations made past the model while an SVM guest ran")
 

@@ -234,6 +234,7 @@ static const struct {
     { "l1i-flush-svm", "x64k-nested-test" },
     { "stlb-flush-svm", "x64k-nested-test" },
     { "svm-bypass", "x64k-nested-test" },
+    { "stale-unflushed", "takes a second and more: x64k-verify-test" },
 };
 
 /*

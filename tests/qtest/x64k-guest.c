@@ -417,18 +417,18 @@ const char *const guest_counter_names[HWTLB_C__MAX] = {
 #undef X
 };
 
-/* Results are in the order of vCPUs, whose names tell nothing. */
+/* The last vCPU's results are first; their names tell nothing. */
 void guest_counters(Guest *guest, unsigned cpu, uint64_t *values)
 {
     QDict *response = qtest_qmp(guest->qts,
                                 "{ 'execute': 'query-stats', 'arguments': {"
                                 "  'target': 'vcpu', 'providers': ["
                                 "  { 'provider': 'hwtlb' } ] } }");
-    const QListEntry *entry;
+    const QList *results = qdict_get_qlist(response, "return");
+    const QListEntry *entry = qlist_first(results);
     unsigned n = 0;
 
-    entry = qlist_first(qdict_get_qlist(response, "return"));
-    for (unsigned i = 0; i < cpu; i++) {
+    for (unsigned i = qlist_size(results) - 1; i > cpu; i--) {
         entry = qlist_next(entry);
     }
     entry = qlist_first(qdict_get_qlist(qobject_to(QDict, entry->value),

@@ -46,9 +46,8 @@ typedef struct X86HwtlbL0 {
     TLBSpare spares[NB_MMU_MODES][SPARES];
     TLBRam ram;                 /* where most pages are */
     bool observe_every;
-    bool verify;
     bool watched;               /* by performance counters */
-    GHashTable *stale;          /* pages whose stale use was reported */
+    X86HwtlbVerify *verify;     /* NULL: it is off */
     bool in_block;              /* a block's data access is filling the model */
     bool code_lost;             /* L1 has lost what L0 still has, ... */
     vaddr lost_at;              /* ... by an access to this address */
@@ -79,8 +78,9 @@ HWTLB *x86_hwtlb_new(X86CPU *cpu, const HWTLBConfig *config)
 
     l0->cs = cs;
     l0->observe_every = config->observe_every;
-    l0->verify = cpu->hwtlb_options.verify;
-    l0->stale = g_hash_table_new(NULL, NULL);
+    if (cpu->hwtlb_options.verify) {
+        l0->verify = x86_hwtlb_verify_new(cs);
+    }
     tcg_cflags_set(cs, CF_TLB_PAGES);
     if (config->observe_every) {
         tcg_cflags_set(cs, CF_TLB_BLOCKS | CF_NO_GOTO_TB | CF_NO_GOTO_PTR | 1);
@@ -95,7 +95,7 @@ void x86_hwtlb_free(HWTLB *tlb)
 
     l0->cs->neg.tlb.c.refill = NULL;
     hwtlb_free(tlb);
-    g_hash_table_destroy(l0->stale);
+    x86_hwtlb_verify_free(l0->verify);
     g_free(l0);
 }
 
@@ -199,7 +199,11 @@ void drop_hit(void *opaque, HWTLBLevelId level, const HWTLBEntry *entry)
 void x86_hwtlb_invalidate(CPUX86State *env, vaddr addr, HWTLBCause cause)
 {
     const vaddr half = 1 << hwtlb_class_bits(HWTLB_2M);
+    X86HwtlbL0 *l0 = hwtlb_opaque(env->hwtlb);
 
+    if (unlikely(l0->verify) && cause == HWTLB_INVLPG) {
+        x86_hwtlb_verify_invlpg(l0->verify, addr);
+    }
     hwtlb_invalidate(env->hwtlb, addr, cause);
     if (env->cr[4] & CR4_PAE_MASK) {
         return;
@@ -212,6 +216,16 @@ void x86_hwtlb_invalidate(CPUX86State *env, vaddr addr, HWTLBCause cause)
             hwtlb_invalidate(env->hwtlb, addr ^ half, cause);
         }
     }
+}
+
+void x86_hwtlb_flush(CPUX86State *env, bool keep_global, HWTLBCause cause)
+{
+    X86HwtlbL0 *l0 = hwtlb_opaque(env->hwtlb);
+
+    if (unlikely(l0->verify)) {
+        x86_hwtlb_verify_flush(l0->verify, keep_global);
+    }
+    hwtlb_flush(env->hwtlb, keep_global, cause);
 }
 
 static void drop_lost(CPUState *cs, run_on_cpu_data data)
@@ -444,6 +458,7 @@ bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
     vaddr size = TARGET_PAGE_SIZE;
     HWTLBProbe probe;
     HWTLBEntry *entry;
+    bool hit;
     int prot = 0;
 
     if (unlikely(!is_canonical(env, va))) {
@@ -462,10 +477,8 @@ bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
     if (entry) {
         prot = x86_leaf_prot(env, mmu_idx, &entry->leaf);
     }
-    if (prot & (1 << type)) {
-        if (l0->verify) {
-            x86_hwtlb_verify(env, entry, va, type, mmu_idx, l0->stale);
-        }
+    hit = prot & (1 << type);
+    if (hit) {
         entry = hwtlb_lookup(tlb, (HWTLBAccess)type, va);
     } else {
         entry = walk(env, l0, entry ? &entry->leaf : NULL, addr, va, type,
@@ -477,6 +490,9 @@ bool x86_hwtlb_fill(CPUX86State *env, vaddr addr, MMUAccessType type,
     }
     if (unlikely(env->pmu)) {
         tell_pmu(env, l0, type);
+    }
+    if (unlikely(l0->verify)) {
+        x86_hwtlb_verify(env, l0->verify, entry, hit, va, type, mmu_idx);
     }
     if (va == addr && (fetch || !(l0->observe_every || l0->verify))) {
         hwtlb_note(entry, va, l0_idx);

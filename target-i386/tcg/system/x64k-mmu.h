@@ -183,10 +183,21 @@ int x86_leaf_prot(CPUX86State *env, int mmu_idx, const HWTLBLeaf *leaf)
 }
 
 /*
- * An access of @type to @va hits @entry: do the page tables still say so?  If
- * not, it is counted, and told of once for each page, which @reported keeps.
+ * Finds uses of translations that the page tables no longer have and that no
+ * flush follows.
  */
-void x86_hwtlb_verify(CPUX86State *env, const HWTLBEntry *entry, vaddr va,
-                      MMUAccessType type, int mmu_idx, GHashTable *reported);
+typedef struct X86HwtlbVerify X86HwtlbVerify;
+
+X86HwtlbVerify *x86_hwtlb_verify_new(CPUState *cs);
+void x86_hwtlb_verify_free(X86HwtlbVerify *verify);
+
+/* An access of @type to @va uses @entry: it was a @hit, or a walk made it. */
+void x86_hwtlb_verify(CPUX86State *env, X86HwtlbVerify *verify,
+                      const HWTLBEntry *entry, bool hit, vaddr va,
+                      MMUAccessType type, int mmu_idx);
+
+/* Software drops the translation of @va, or all that are (not) global. */
+void x86_hwtlb_verify_invlpg(X86HwtlbVerify *verify, vaddr va);
+void x86_hwtlb_verify_flush(X86HwtlbVerify *verify, bool keep_global);
 
 #endif
