@@ -153,6 +153,9 @@ void x64k_pmu_interrupt(CPUX86State *env, bool begins);
 /* The state was loaded: what counted before counts from here on. */
 void x64k_pmu_restart(X64kPmu *pmu);
 
+/* Has a counter overflowed? */
+void x64k_pmu_look_at_misses(X64kPmu *pmu);
+
 /* The model has missed, and is watched. */
 static inline void x64k_pmu_missed(X64kPmu *pmu)
 {
@@ -160,9 +163,6 @@ static inline void x64k_pmu_missed(X64kPmu *pmu)
         x64k_pmu_look_at_misses(pmu);
     }
 }
-
-/* Has a counter overflowed? */
-void x64k_pmu_look_at_misses(X64kPmu *pmu);
 
 /* A walk for @type has filled L1 with an entry of @class. */
 static inline void x64k_pmu_walked(X64kPmu *pmu, MMUAccessType type,

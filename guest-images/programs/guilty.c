@@ -15,7 +15,12 @@
 
 #define PAGE 4096ul
 
+/* Not a part of another function, nor two of its own. */
+#if __has_attribute(noclone)
 #define ALONE __attribute__((noinline, noclone))
+#else
+#define ALONE __attribute__((noinline))
+#endif
 
 /* It has all else in registers, and so loads nothing else. */
 static ALONE unsigned guilty(const volatile char *memory, unsigned long pages,

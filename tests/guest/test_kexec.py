@@ -44,7 +44,8 @@ class Kexec(GuestTest):
         image = selftests.DEBUG_KERNEL / "image/bzImage"
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            subprocess.run(["cc", "-O2", "-static", "-o", folder / "kexec",
+            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror",
+                            "-static", "-o", folder / "kexec",
                             Path(__file__).with_name("kexec.c")], check=True)
             (folder / "init").write_text(INIT)
             (folder / "init").chmod(0o755)

@@ -21,20 +21,7 @@ def tools() -> Path | None:
     and pycotap are the system's."""
     if not shutil.which("apt-get"):
         return None
-    debs = sources.fetch_debs(PACKAGES, record=False)
-    place = CACHE / "tools" / "_".join(
-        path.name.split("_")[1] for path in debs.values())
-    if place.exists():
-        return place
-    fresh = place.with_name(f"{place.name}.{os.getpid()}.partial")
-    fresh.mkdir(parents=True)
-    for deb in debs.values():
-        proc.output(["dpkg-deb", "-x", deb, fresh])
-    try:
-        fresh.rename(place)
-    except OSError:     # another checkout was faster
-        shutil.rmtree(fresh)
-    return place
+    return sources.unpacked(PACKAGES)
 
 
 def command() -> list[str]:

@@ -375,6 +375,24 @@ def fetch_debs(names: Iterable[str], record: bool = True) -> dict[str, Path]:
     return places
 
 
+def unpacked(names: Iterable[str]) -> Path:
+    """The folder where these packages are unpacked, to be run from there."""
+    debs = fetch_debs(names, record=False)
+    place = CACHE / "tools" / "_".join(path.name.split("_")[1]
+                                       for path in debs.values())
+    if place.exists():
+        return place
+    fresh = place.with_name(f"{place.name}.{os.getpid()}.partial")
+    fresh.mkdir(parents=True)
+    for deb in debs.values():
+        proc.output(["dpkg-deb", "-x", deb, fresh])
+    try:
+        fresh.rename(place)
+    except OSError:     # another checkout was faster
+        shutil.rmtree(fresh)
+    return place
+
+
 @dataclass(frozen=True)
 class Deb:
     name: str
