@@ -237,6 +237,84 @@ static void test_bad_properties(void)
     unlink(path);
 }
 
+/* QOM paths of the vCPUs, in order. */
+static char *vcpu_path(QTestState *qts, unsigned n)
+{
+    QDict *answer = qtest_qmp(qts, "{ 'execute': 'query-cpus-fast' }");
+    QListEntry *entry;
+    char *path = NULL;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(answer, "return"), entry) {
+        QDict *cpu = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (qdict_get_int(cpu, "cpu-index") == n) {
+            path = g_strdup(qdict_get_str(cpu, "qom-path"));
+        }
+    }
+    qobject_unref(answer);
+    return path;
+}
+
+/*
+ * The same of a vCPU that is plugged in: it is refused, the others go on, and
+ * a good one takes its place.
+ */
+static void test_bad_properties_plugged(void)
+{
+    static const struct {
+        const char *properties, *what;
+    } cases[] = {
+        /* What is not said is as of the first vCPU. */
+        { "'hwtlb': 'sandybridge'", "no such preset" },
+        { "'hwtlb-config': '/file'", "give one of them" },
+        { "'hwtlb': 'zen4', 'hwtlb-coalesce': 3", "1, 2, 4, 8 or 16" },
+        { "'hwtlb': 'zen4', 'hwtlb-observe': 'x'", "'misses' or 'every'" },
+        { "'hwtlb': 'off', 'hwtlb-verify': true", "needs a TLB model" },
+        { "'hwtlb': 'off', 'hwtlb-seed': 1", "needs a TLB model" },
+        { "'hwtlb': 'off', 'x64k-pmu': true", "needs the TCG" },
+        { "'x64k-pmu': true, 'vendor': 'CentaurHauls'", "does not know" },
+        { "'x64k-leaf': true, 'lm': false", "64-bit CPU model" },
+        { "'x64k-contig-check': 'x'", "'degrade' or 'fault'" },
+        /* QEMU's own, found once the model is there. */
+        { "'x64k-pmu': true, 'phys-bits': 99", "phys-bits should be" },
+        { "'x64k-pmu': true, 'legacy-cache': false", "legacy-cache=off" },
+    };
+    Guest *guest = guest_start_with(",hwtlb=skylake", 0, 1,
+                                    "-smp maxcpus=2,sockets=2,cores=1,"
+                                    "threads=1 -device hwtlb-pci");
+
+    guest_map_4k(guest, TEST_VA, TEST_PA, PTE_RW);
+    for (unsigned i = 0; i <= ARRAY_SIZE(cases); i++) {
+        const bool good = i == ARRAY_SIZE(cases);
+        g_autofree char *command = g_strdup_printf(
+            "{ 'execute': 'device_add', 'arguments': { 'id': 'late',"
+            "  'driver': 'max-x86_64-cpu', 'socket-id': 1, 'core-id': 0,"
+            "  'thread-id': 0, %s } }",
+            good ? "'hwtlb': 'zen4'" : cases[i].properties);
+        QDict *answer = qtest_qmp(guest->qts, command, 0);
+        QDict *error = qdict_get_qdict(answer, "error");
+        g_autofree char *path = NULL;
+
+        if (good) {
+            g_assert_null(error);
+        } else {
+            g_assert_nonnull(error);
+            assert_says(qdict_get_str(error, "desc"), cases[i].what);
+        }
+        qobject_unref(answer);
+        /* Whoever goes through all vCPUs finds this one, and no more. */
+        path = vcpu_path(guest->qts, 1);
+        g_assert_true(!path == !good);
+        g_assert_cmphex(guest_do(guest, OP_CR3, guest->cr3).vector, ==,
+                        NO_FAULT);
+        g_assert_cmphex(guest_do(guest, OP_LOAD, TEST_VA).vector, ==,
+                        NO_FAULT);
+        guest_counter(guest, "walk-completed");
+        qtest_qmp_assert_success(guest->qts, "{ 'execute': 'hwtlb-reset' }");
+    }
+    guest_stop(guest);
+}
+
 static QList *presets(void)
 {
     QTestState *qts = qtest_init("-machine none -nodefaults");
@@ -380,24 +458,6 @@ static uint64_t counter_of(QTestState *qts, const char *path,
     return value;
 }
 
-/* QOM paths of the vCPUs, in order. */
-static char *vcpu_path(QTestState *qts, unsigned n)
-{
-    QDict *answer = qtest_qmp(qts, "{ 'execute': 'query-cpus-fast' }");
-    QListEntry *entry;
-    char *path = NULL;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(answer, "return"), entry) {
-        QDict *cpu = qobject_to(QDict, qlist_entry_obj(entry));
-
-        if (qdict_get_int(cpu, "cpu-index") == n) {
-            path = g_strdup(qdict_get_str(cpu, "qom-path"));
-        }
-    }
-    qobject_unref(answer);
-    return path;
-}
-
 static void test_reset(void)
 {
     Guest *guest = guest_start_with(",hwtlb=skylake", 0, 2, "");
@@ -467,6 +527,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     qtest_add_func("/hwtlb/config/bad-files", test_bad_files);
     qtest_add_func("/hwtlb/config/bad-properties", test_bad_properties);
+    qtest_add_func("/hwtlb/config/bad-properties/plugged",
+                   test_bad_properties_plugged);
     qtest_add_func("/hwtlb/config/round-trip", test_round_trip);
     qtest_add_func("/hwtlb/config/sources", test_sources);
     qtest_add_func("/hwtlb/config/file-counts", test_file_counts);
