@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-misc-target.h"
+#include "qemu/units.h"
 #include "cpu.h"
 #include "hw/tlb/hwtlb-qapi.h"
 #include "target/i386/hwtlb-cpu.h"
@@ -37,18 +38,52 @@ static bool config_from_preset(const char *name, HWTLBConfig *config,
     return true;
 }
 
+/* No geometry takes more than a small part of it. */
+#define MAX_FILE        MiB
+
+/* A text file, whole; NULL: @errp says why.  What never ends is none. */
+static char *read_file(const char *path, Error **errp)
+{
+    g_autofree char *text = g_malloc(MAX_FILE + 1);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    size_t size = 0;
+    ssize_t n = 1;
+    struct stat st;
+
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "hwtlb-config=%s", path);
+        return NULL;
+    }
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+        error_setg(errp, "hwtlb-config=%s: is not a regular file", path);
+        close(fd);
+        return NULL;
+    }
+    while (n && size <= MAX_FILE) {
+        n = RETRY_ON_EINTR(read(fd, text + size, MAX_FILE + 1 - size));
+        if (n < 0) {
+            error_setg_errno(errp, errno, "hwtlb-config=%s", path);
+            close(fd);
+            return NULL;
+        }
+        size += n;
+    }
+    close(fd);
+    if (size > MAX_FILE) {
+        error_setg(errp, "hwtlb-config=%s: is larger than 1 MiB, which no "
+                   "geometry is", path);
+        return NULL;
+    }
+    text[size] = 0;
+    return g_steal_pointer(&text);
+}
+
 static bool config_from_file(const char *path, HWTLBConfig *config,
                              Error **errp)
 {
-    g_autofree char *text = NULL;
-    g_autoptr(GError) err = NULL;
+    g_autofree char *text = read_file(path, errp);
 
-    if (access(path, R_OK)) {
-        error_setg_errno(errp, errno, "hwtlb-config=%s", path);
-        return false;
-    }
-    if (!g_file_get_contents(path, &text, NULL, &err)) {
-        error_setg(errp, "hwtlb-config=%s: %s", path, err->message);
+    if (!text) {
         return false;
     }
     if (!hwtlb_config_from_json(text, config, errp)) {
@@ -57,6 +92,22 @@ static bool config_from_file(const char *path, HWTLBConfig *config,
     }
     config->name = path;        /* the property lives as long as the CPU */
     return true;
+}
+
+/* Only a model knows what to do with the others. */
+static bool check_without_model(const X86CPU *cpu, Error **errp)
+{
+    const char *option =
+        cpu->hwtlb_options.coalesce ? "hwtlb-coalesce" :
+        cpu->hwtlb_options.seed ? "hwtlb-seed" :
+        cpu->hwtlb_options.verify ? "hwtlb-verify" :
+        cpu->hwtlb_options.observe_every ? "hwtlb-observe" : NULL;
+
+    if (option) {
+        error_setg(errp, "%s needs a TLB model: give hwtlb=PRESET or "
+                   "hwtlb-config=FILE as well", option);
+    }
+    return !option;
 }
 
 bool x86_hwtlb_config(const X86CPU *cpu, HWTLBConfig *config, char **name,
@@ -74,7 +125,7 @@ bool x86_hwtlb_config(const X86CPU *cpu, HWTLBConfig *config, char **name,
         return false;
     }
     if (!file && (!preset || g_str_equal(preset, "off"))) {
-        return true;
+        return check_without_model(cpu, errp);
     }
     if (!(file ? config_from_file(file, config, errp) :
           config_from_preset(preset, config, errp))) {

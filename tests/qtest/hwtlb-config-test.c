@@ -205,13 +205,31 @@ static void test_bad_properties(void)
                                             path);
     g_autofree char *file = g_strdup_printf(",hwtlb-config=%s", path);
     g_autofree char *coalesced = g_strdup_printf("%s,hwtlb-coalesce=8", file);
+    g_autofree char *path_of_pipe = g_strdup_printf("%s.pipe", path);
+    g_autofree char *pipe = g_strdup_printf(",hwtlb-config=%s", path_of_pipe);
+    g_autofree char *many = g_strnfill(1024 * 1024 + 1, ' ');
+    g_autofree char *path_of_large = config_file(many);
+    g_autofree char *large = g_strdup_printf(",hwtlb-config=%s",
+                                             path_of_large);
     const struct {
         const char *cpu, *where, *what;
     } cases[] = {
         { both, "hwtlb=skylake and hwtlb-config=", path },
         { ",hwtlb-config=/nonexistent/file", "/nonexistent/file",
           "No such file" },
-        { ",hwtlb-config=/", "hwtlb-config=/:", "" },
+        { ",hwtlb-config=/", "hwtlb-config=/:", "not a regular file" },
+        { ",hwtlb-config=/dev/zero", "hwtlb-config=/dev/zero:",
+          "not a regular file" },
+        { pipe, path_of_pipe, "not a regular file" },
+        { large, path_of_large, "larger than 1 MiB" },
+        /* Without a model, these would do nothing. */
+        { ",hwtlb-coalesce=4", "hwtlb-coalesce needs", "hwtlb=PRESET" },
+        { ",hwtlb-seed=4", "hwtlb-seed needs", "hwtlb=PRESET" },
+        { ",hwtlb-verify=on", "hwtlb-verify needs", "hwtlb=PRESET" },
+        { ",hwtlb-observe=every", "hwtlb-observe needs", "hwtlb=PRESET" },
+        { ",hwtlb=off,hwtlb-verify=on", "hwtlb-verify needs",
+          "hwtlb=PRESET" },
+        { ",x64k-pmu=on", "x64k-pmu needs", "hwtlb=PRESET" },
         { ",hwtlb=sandybridge", "hwtlb=sandybridge",
           "skylake, golden-cove" },
         { ",hwtlb=skylake,hwtlb-coalesce=3", "hwtlb-coalesce=3",
@@ -223,6 +241,7 @@ static void test_bad_properties(void)
         { coalesced, path, "l1d.arrays: no array takes 8k" },
     };
 
+    g_assert_cmpint(mkfifo(path_of_pipe, 0600), ==, 0);
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         g_autofree char *said = start_error("tcg", cases[i].cpu);
 
@@ -230,8 +249,12 @@ static void test_bad_properties(void)
         assert_says(said, cases[i].where);
         assert_says(said, cases[i].what);
     }
+    unlink(path_of_pipe);
+    unlink(path_of_large);
     g_assert_null(start_error("tcg", file));
     g_assert_null(start_error("tcg", ",hwtlb=off"));
+    g_assert_null(start_error("tcg", ",hwtlb-seed=0,hwtlb-verify=off,"
+                              "hwtlb-coalesce=0,hwtlb-observe=misses"));
     /* There, no vCPU makes an access. */
     g_assert_null(start_error("qtest", ",hwtlb=skylake"));
     unlink(path);

@@ -243,6 +243,8 @@ class Options(unittest.TestCase):
     def test_errors_name_the_option(self):
         self.assertIn("--tlb: there is no file '/nonexistent/x.json'",
                       self.refused("--tlb", "/nonexistent/x.json"))
+        self.assertIn("--tlb: there is no file '/dev/zero'",
+                      self.refused("--tlb", "/dev/zero"))
         self.assertIn("--tlb: 'a,b'", self.refused("--tlb", "a,b"))
         self.assertIn("--tlb-coalesce", self.refused("--tlb-coalesce", "3"))
         self.assertIn("--tlb-observe", self.refused("--tlb-observe", "some"))

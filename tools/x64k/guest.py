@@ -538,7 +538,7 @@ def valid_mem(text: str) -> str:
 def valid_tlb(text: str) -> str:
     """A preset is the emulator's to know; a file must be there."""
     if is_file(text):
-        if not os.access(text, os.R_OK) or os.path.isdir(text):
+        if not os.access(text, os.R_OK) or not os.path.isfile(text):
             raise argparse.ArgumentTypeError(f"there is no file '{text}' that "
                                              "can be read")
     elif not re.fullmatch(r"[a-z0-9-]+", text):
