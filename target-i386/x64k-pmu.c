@@ -414,7 +414,7 @@ static void tell_unknown(X64kPmu *pmu, const X64kPmuCounter *counter)
 }
 
 /* Registers have changed, or what counted is to go on from here. */
-static void refresh(X64kPmu *pmu)
+void x64k_pmu_refresh(X64kPmu *pmu)
 {
     CPUState *cs = cpu_of(pmu);
     bool insns = X86_CPU(cs)->hwtlb_options.verify, needs_cpl = false;
@@ -458,7 +458,7 @@ void x64k_pmu_restart(X64kPmu *pmu)
     for (unsigned i = 0; i < n_counters(pmu); i++) {
         pmu->counters[i].counts = false;
     }
-    refresh(pmu);
+    x64k_pmu_refresh(pmu);
 }
 
 /* The counters of the model are about to be 0. */
@@ -635,7 +635,7 @@ static bool write_select(X64kPmu *pmu, unsigned i, uint64_t value)
                         pmu->family, value, &counter->event);
         counter->since = event_now(pmu, &counter->event);
     }
-    refresh(pmu);
+    x64k_pmu_refresh(pmu);
     return true;
 }
 
@@ -648,7 +648,7 @@ static void write_counter(X64kPmu *pmu, unsigned i, uint64_t value)
     account(pmu, i);
     pmu->counters[i].value = value & VALUE_MASK;
     if (pmu->counters[i].enabled) {
-        refresh(pmu);
+        x64k_pmu_refresh(pmu);
     }
 }
 
@@ -663,7 +663,7 @@ static bool write_fixed_control(X64kPmu *pmu, uint64_t value)
         return false;
     }
     pmu->fixed_control = value;
-    refresh(pmu);
+    x64k_pmu_refresh(pmu);
     return true;
 }
 
@@ -675,7 +675,7 @@ static bool write_control(X64kPmu *pmu, uint64_t value)
         return false;
     }
     pmu->global_control = value;
-    refresh(pmu);
+    x64k_pmu_refresh(pmu);
     return true;
 }
 

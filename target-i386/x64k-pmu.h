@@ -150,6 +150,9 @@ void x64k_pmu_halt(CPUX86State *env, bool halted);
  */
 void x64k_pmu_interrupt(CPUX86State *env, bool begins);
 
+/* What decides whether a counter counts has changed. */
+void x64k_pmu_refresh(X64kPmu *pmu);
+
 /* The state was loaded: what counted before counts from here on. */
 void x64k_pmu_restart(X64kPmu *pmu);
 

@@ -261,7 +261,8 @@ void x64k_flush_modelled(CPUX86State *env, HWTLBCause cause)
         x64k_flush(env, false, cause);
     }
     if (env->pmu && cause == HWTLB_SVM) {
-        x64k_pmu_update_cpl(env);
+        /* A #VMEXIT may have cut the delivery of an interrupt short. */
+        x64k_pmu_interrupt(env, false);
     } else if (env->pmu) {
         x64k_pmu_restart(env->pmu);
     }

@@ -304,6 +304,190 @@ static void test_bypass(const void *properties)
 }
 
 /*
+ * INVLPGA is for one ASID: 0 is the host's own, 1 that of the SVM guest here
+ */
+
+static void move_small(Nested *n, uint64_t pa)
+{
+    guest_map_4k(n->guest, SMALL_VA, pa, PTE_RW | PTE_A | PTE_D);
+}
+
+/* Code: INVLPGA of SMALL_VA for @asid. */
+static uint64_t make_invlpga(Nested *n, uint32_t asid)
+{
+    const uint64_t va = SMALL_VA;
+    uint8_t code[] = {
+        0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, /* mov $, %rax */
+        0xb9, 0, 0, 0, 0,                   /* mov $, %ecx */
+        0x0f, 0x01, 0xdf,                   /* invlpga */
+        0xc3,                               /* ret */
+    };
+
+    memcpy(code + 2, &va, sizeof(va));
+    memcpy(code + 11, &asid, sizeof(asid));
+    return map_code(n, code, sizeof(code));
+}
+
+/*
+ * Code of the SVM guest: reads SMALL_VA, changes its PTE to @new, drops the
+ * translation, and reads it again.
+ */
+static uint64_t make_nested_invlpga(Nested *n, uint64_t pte, uint64_t new)
+{
+    const uint64_t va = SMALL_VA;
+    const uint32_t asid = 1;
+    uint8_t code[] = {
+        0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, /* mov $, %rax */
+        0x48, 0x8b, 0x10,                   /* mov (%rax), %rdx */
+        0x49, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, /* mov $, %r8 */
+        0x49, 0xb9, 0, 0, 0, 0, 0, 0, 0, 0, /* mov $, %r9 */
+        0x4d, 0x89, 0x08,                   /* mov %r9, (%r8) */
+        0xb9, 0, 0, 0, 0,                   /* mov $, %ecx */
+        0x0f, 0x01, 0xdf,                   /* invlpga */
+        0x48, 0x8b, 0x10,                   /* mov (%rax), %rdx */
+        0x0f, 0x01, 0xd9,                   /* vmmcall */
+    };
+
+    memcpy(code + 2, &va, sizeof(va));
+    memcpy(code + 15, &pte, sizeof(pte));
+    memcpy(code + 25, &new, sizeof(new));
+    memcpy(code + 37, &asid, sizeof(asid));
+    return map_code(n, code, sizeof(code));
+}
+
+static void test_invlpga(const void *properties)
+{
+    Nested n = start(properties);
+    const uint64_t host = make_host_code(&n);
+    const uint64_t old = GPA + 7 * PAGE, new = GPA + 8 * PAGE;
+    const uint64_t own = make_invlpga(&n, 0), guests = make_invlpga(&n, 1);
+    const uint64_t pte = guest_map_4k(n.guest, SMALL_VA, old,
+                                      PTE_RW | PTE_A | PTE_D);
+    GuestLog log;
+
+    /* The host's translation outlives INVLPGA for another ASID. */
+    for (unsigned i = 0; i < 2; i++) {
+        g_assert_cmphex(guest_do(n.guest, OP_LOAD, SMALL_VA).value, ==,
+                        guest_tag(old));
+        move_small(&n, new);
+        g_assert_cmphex(guest_do(n.guest, OP_CALL, guests).vector, ==,
+                        NO_FAULT);
+        g_assert_cmphex(guest_do(n.guest, OP_LOAD, SMALL_VA).value, ==,
+                        guest_tag(old));
+        g_assert_cmphex(guest_do(n.guest, OP_CALL, own).vector, ==, NO_FAULT);
+        g_assert_cmphex(guest_do(n.guest, OP_LOAD, SMALL_VA).value, ==,
+                        guest_tag(new));
+        move_small(&n, old);
+        guest_do(n.guest, OP_INVLPG, SMALL_VA);
+    }
+
+    /* The SVM guest drops its own. */
+    vmcb_set(&n, 0x578, make_nested_invlpga(&n, pte,
+                                            new | PTE_P | PTE_RW | PTE_A), 8);
+    log = guest_do(n.guest, OP_CALL, host);
+    g_assert_cmphex(vmcb_get(&n, 0x70), ==, EXIT_VMMCALL);
+    g_assert_cmphex(log.value, ==, guest_tag(HPA + 8 * PAGE));
+    guest_stop(n.guest);
+}
+
+/*
+ * Performance counters that look at the privilege level, and at whether an SVM
+ * guest runs
+ */
+
+#define MSR_SELECT(i)   (0xc0010000u + (i))     /* of AMD's counter @i */
+#define MSR_COUNTER(i)  (0xc0010004u + (i))
+#define PMU_USER        (1ull << 16)
+#define PMU_OS          (1ull << 17)
+#define PMU_INSNS       (0xc0ull | 1ull << 22)
+#define PMU_GUEST       (1ull << 40)
+#define PMU_HOST        (1ull << 41)
+
+enum { BY_USER, BY_OS, BY_GUEST, BY_HOST, FILTERS };
+
+static void set_msr(Nested *n, uint32_t msr, uint64_t value)
+{
+    const GuestCommand command = { OP_WRMSR, (int32_t)msr, value };
+    GuestLog log;
+
+    guest_run(n->guest, &command, 1, &log);
+    g_assert_cmphex(log.vector, ==, NO_FAULT);
+}
+
+/* Instructions that each counter counts while ring 3 spins @spin times. */
+static void count_spin(Nested *n, uint64_t spin, uint64_t *counted)
+{
+    GuestCommand commands[2 * FILTERS + 1];
+    GuestLog log[2 * FILTERS + 1];
+
+    commands[FILTERS] = (GuestCommand) { OP_SPIN | OP_USER, 0, spin };
+    for (unsigned i = 0; i < FILTERS; i++) {
+        commands[i] = commands[FILTERS + 1 + i] =
+            (GuestCommand) { OP_RDMSR, (int32_t)MSR_COUNTER(i) };
+    }
+    guest_run(n->guest, commands, ARRAY_SIZE(commands), log);
+    for (unsigned i = 0; i < ARRAY_SIZE(log); i++) {
+        g_assert_cmphex(log[i].vector, ==, NO_FAULT);
+    }
+    for (unsigned i = 0; i < FILTERS; i++) {
+        counted[i] = log[FILTERS + 1 + i].value - log[i].value;
+    }
+}
+
+static void test_pmu_filter(void)
+{
+    enum { SPIN = 100000, FEW = 1000 };
+    Nested n = start(",svm=on,npt=on,x64k-contig=on,x64k-leaf=on,"
+                     "hwtlb=skylake,x64k-pmu=on");
+    static const uint64_t filters[FILTERS] = {
+        [BY_USER] = PMU_USER,
+        [BY_OS] = PMU_OS,
+        [BY_GUEST] = PMU_USER | PMU_OS | PMU_GUEST,
+        [BY_HOST] = PMU_USER | PMU_OS | PMU_HOST,
+    };
+    const uint64_t host = make_host_code(&n);
+    uint64_t counted[FILTERS];
+
+    /* They look at who runs as soon as EFER.SVME is set, and not before. */
+    set_msr(&n, MSR_EFER, EFER_LME | EFER_NXE);
+    for (unsigned i = 0; i < FILTERS; i++) {
+        set_msr(&n, MSR_SELECT(i), filters[i] | PMU_INSNS);
+    }
+    for (unsigned svme = 0; svme < 3; svme++) {
+        set_msr(&n, MSR_EFER, EFER_LME | EFER_NXE |
+               (svme & 1 ? EFER_SVME : 0));
+        count_spin(&n, SPIN, counted);
+        g_assert_cmpuint(counted[BY_USER], >=, 2 * SPIN);
+        g_assert_cmpuint(counted[BY_OS], <, FEW);
+        g_assert_cmpuint(counted[BY_HOST], >=, 2 * SPIN);
+        if (svme & 1) {
+            g_assert_cmpuint(counted[BY_GUEST], ==, 0);
+        } else {
+            g_assert_cmpuint(counted[BY_GUEST], >=, 2 * SPIN);
+        }
+    }
+
+    /*
+     * The SVM guest is given an exception, and has no page where its IDT is:
+     * a #VMEXIT while that is delivered.
+     */
+    set_msr(&n, MSR_EFER, EFER_LME | EFER_NXE | EFER_SVME);
+    vmcb_set(&n, 0x484, 0xfff, 4);              /* IDTR */
+    vmcb_set(&n, 0x488, TEST_VA + GiB, 8);
+    for (unsigned round = 0; round < 2; round++) {
+        vmcb_set(&n, 0xa8, 6 | 3 << 8 | 1u << 31, 8);   /* inject #UD */
+        g_assert_cmphex(guest_do(n.guest, OP_CALL, host).vector, ==, NO_FAULT);
+        g_assert_cmphex(vmcb_get(&n, 0x70), ==, EXIT_PF);
+        count_spin(&n, SPIN, counted);
+        g_assert_cmpuint(counted[BY_USER], >=, 2 * SPIN);
+        g_assert_cmpuint(counted[BY_OS], <, FEW);
+        g_assert_cmpuint(counted[BY_HOST], >=, 2 * SPIN);
+        g_assert_cmpuint(counted[BY_GUEST], ==, 0);
+    }
+    guest_stop(n.guest);
+}
+
+/*
  * VMRUN and #VMEXIT flush: what the TLBs held, the guest's own translations
  * and that of a page, and what the SVM guest does is not looked up.  Then its
  * host needs its own translations again: RAM to write its log, ROM to fetch,
@@ -361,6 +545,10 @@ int main(int argc, char **argv)
     qtest_add_data_func("/x64k/nested/bypass",
                         ",svm=on,npt=on,x64k-contig=on,x64k-leaf=on,"
                         "hwtlb=skylake", test_bypass);
+    qtest_add_data_func("/x64k/nested/invlpga",
+                        ",svm=on,npt=on,x64k-contig=on,x64k-leaf=on,"
+                        "hwtlb=skylake", test_invlpga);
+    qtest_add_func("/x64k/nested/pmu-filter", test_pmu_filter);
     qtest_add_func("/x64k/nested/counts", test_counts);
     return g_test_run();
 }
