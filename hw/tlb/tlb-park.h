@@ -158,12 +158,18 @@ static inline bool tlb_is_spare(const CPUState *cpu, const TLBSpare *spare,
            QTAILQ_EMPTY(&cpu->watchpoints);
 }
 
-/* @spare's entry comes to @te and @full, parked, and theirs to @spare. */
-static inline void tlb_swap(CPUState *cpu, TLBSpare *spare, CPUTLBEntry *te,
-                            CPUTLBEntryFull *full)
+/*
+ * @spare's entry comes to @te and @full of table @mmu_idx, parked, and theirs,
+ * if there is one, to @spare.
+ */
+static inline void tlb_swap(CPUState *cpu, int mmu_idx, TLBSpare *spare,
+                            CPUTLBEntry *te, CPUTLBEntryFull *full)
 {
     const TLBSpare old = *spare;
 
+    if (tlb_comparator(te) == -1 && te->addr_write == -1) {
+        cpu->neg.tlb.d[mmu_idx].n_used_entries++;
+    }
     tlb_keep(cpu, spare, te, full);
     qatomic_set(&te->addr_write, -1);
     qatomic_set(&te->addend, old.addend);

@@ -246,7 +246,7 @@ static void restart(X86HwtlbL0 *l0, vaddr va, uintptr_t ra)
     l0->lost_at = va;
     if (cpu_restore_state(cs, ra)) {
         async_run_on_cpu(cs, drop_lost, RUN_ON_CPU_HOST_PTR(l0));
-        cs->cflags_next_tb = cs->tcg_cflags | CF_NO_GOTO_TB | CF_NO_GOTO_PTR |
+        cs->cflags_next_tb = curr_cflags(cs) | CF_NO_GOTO_TB | CF_NO_GOTO_PTR |
                              CF_NOIRQ | 1;
         cpu_loop_exit_noexc(cs);
     }
@@ -401,7 +401,7 @@ void *refill(CPUState *cs, vaddr addr, MMUAccessType type, int l0_idx,
     entry = hwtlb_hit(tlb, (HWTLBAccess)type, page, probe, drop_hit);
     hwtlb_note(entry, page, l0_idx);
     if (how == SPARE) {
-        tlb_swap(cs, spare, te, full);
+        tlb_swap(cs, l0_idx, spare, te, full);
     }
     if (likely(how != NEW)) {
         return tlb_unpark(te, full, page, type) ?
