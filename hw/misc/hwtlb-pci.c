@@ -80,6 +80,10 @@ QEMU_BUILD_BUG_ON(HWTLB_LEVELS * HWTLB_MAX_ARRAYS * ARRAY_SIZE_BYTES !=
 /* What one vCPU has counted for the latch, or for a region. */
 typedef struct HWTLBPart {
     bool open;
+    /*
+     * Of a region: its counters when it began.  Of the latch: those of vCPUs
+     * that were unplugged from its place, so that no sum ever falls.
+     */
     uint64_t begin[HWTLB_C__MAX];
     uint64_t sum[HWTLB_C__MAX];
 } HWTLBPart;
@@ -148,7 +152,7 @@ static void do_work(CPUState *cs, HWTLBRegion *region, Work what)
     switch (what) {
     case WORK_LATCH:
         for (int i = 0; i < HWTLB_C__MAX; i++) {
-            part->sum[i] = hwtlb_counter(tlb, i);
+            part->sum[i] = part->begin[i] + hwtlb_counter(tlb, i);
         }
         break;
     case WORK_BEGIN:
@@ -194,15 +198,22 @@ static bool is_still(CPUState *cs)
     return qemu_cpu_is_self(cs) || !cs->created || qtest_enabled();
 }
 
+static void ensure_parts(HWTLBPCIState *s, HWTLBRegion *region)
+{
+    if (!region->parts) {
+        region->n_parts = s->max_vcpus;
+        region->parts = g_new0(HWTLBPart, s->max_vcpus);
+    }
+}
+
 /* Has each vCPU do @what for @region; with @only, that vCPU alone. */
 static void each_vcpu(HWTLBPCIState *s, HWTLBRegion *region, Work what,
                       uint32_t only)
 {
     CPUState *cs;
 
-    if (region && !region->parts) {
-        region->n_parts = s->max_vcpus;
-        region->parts = g_new0(HWTLBPart, s->max_vcpus);
+    if (region) {
+        ensure_parts(s, region);
     }
     CPU_FOREACH(cs) {
         if (!model_of(cs) || (only != ALL_VCPUS && only != cs->cpu_index)) {
@@ -255,6 +266,30 @@ static bool may_select(uint32_t vcpu)
     CPUState *cs = vcpu <= INT_MAX ? qemu_get_cpu(vcpu) : NULL;
 
     return vcpu == ALL_VCPUS || (cs && model_of(cs));
+}
+
+/* The part of the latch of each vCPU that is not there. */
+static void latch_absent(HWTLBPCIState *s)
+{
+    for (int32_t v = 0; v < s->latch.n_parts; v++) {
+        if (!may_select(v)) {
+            HWTLBPart *part = &s->latch.parts[v];
+
+            memcpy(part->sum, part->begin, sizeof(part->sum));
+        }
+    }
+}
+
+/* What vCPUs that are not there have counted is no more. */
+static void forget_absent(HWTLBPCIState *s)
+{
+    for (int32_t v = 0; v < s->latch.n_parts; v++) {
+        if ((s->vcpu == ALL_VCPUS || s->vcpu == v) && !may_select(v)) {
+            HWTLBPart *part = &s->latch.parts[v];
+
+            memset(part->begin, 0, sizeof(part->begin));
+        }
+    }
 }
 
 /* What the selected vCPU, or all together, have counted. */
@@ -343,6 +378,7 @@ static void command(HWTLBPCIState *s, uint32_t what)
         }
         break;
     case COMMAND_RESET:
+        forget_absent(s);
         each_vcpu(s, NULL, WORK_RESET, s->vcpu);
         break;
     }
@@ -419,6 +455,7 @@ static bool write_reg(HWTLBPCIState *s, hwaddr addr, uint32_t value)
         break;
     case REG_LATCH:
         each_vcpu(s, &s->latch, WORK_LATCH, ALL_VCPUS);
+        latch_absent(s);
         break;
     case REG_REGION:
         if (value >= REGIONS) {
@@ -488,14 +525,16 @@ static void hwtlb_pci_reset(DeviceState *dev)
 
 /*
  * A vCPU's counters are about to be 0, or to go with it: open regions keep
- * what they have of them, the latched window only what there is.  Those of one
- * that is new are 0, and begin in all regions that are open.
+ * what they have of them.  Those of one that is new are 0, and begin in all
+ * regions that are open.  The latched window has each copy until the next, and
+ * then still what was counted by a vCPU that went; what is set to 0 is 0 there.
  */
 static void heed(Notifier *notifier, void *data)
 {
     HWTLBPCIState *s = container_of(notifier, HWTLBPCIState, notifier);
     const X86HwtlbNews *news = data;
     const int vcpu = news->cs->cpu_index;
+    HWTLBPart *latch;
 
     for (int i = 0; i < REGIONS; i++) {
         HWTLBRegion *region = &s->regions[i];
@@ -512,8 +551,14 @@ static void heed(Notifier *notifier, void *data)
             part->open = news->event == X86_HWTLB_NEW && region->open;
         }
     }
-    if (news->event == X86_HWTLB_GONE && s->latch.parts) {
-        s->latch.parts[vcpu] = (HWTLBPart) {};
+    ensure_parts(s, &s->latch);
+    latch = &s->latch.parts[vcpu];
+    for (int i = 0; i < HWTLB_C__MAX; i++) {
+        if (news->event == X86_HWTLB_GONE) {
+            latch->begin[i] += hwtlb_counter(model_of(news->cs), i);
+        } else if (news->event == X86_HWTLB_RESET) {
+            latch->begin[i] = 0;
+        }
     }
 }
 

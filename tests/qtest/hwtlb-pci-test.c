@@ -965,7 +965,7 @@ static void test_vcpu_plugged(void)
     g_autofree char *disk = temporary_file();
     g_autofree char *options = g_strdup_printf(SOCKETS(4) " -drive if=none,"
                                                "format=qcow2,file=%s", disk);
-    uint64_t va = TEST_VA + PAGE_2M;
+    uint64_t va = TEST_VA + PAGE_2M, all[HWTLB_C__MAX];
     Device d;
 
     guest_make_disk(disk);
@@ -984,7 +984,9 @@ static void test_vcpu_plugged(void)
         writel_at(&d, REG_VCPU, LATE);
         g_assert_cmphex(readl_at(&d, REG_VCPU), ==, LATE);
         g_assert_cmphex(readq_at(&d, WIN_ARRAYS), ==, 16 | 4ull << 32);
-        g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), ==, 0);
+        g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), ==, round ? 16 : 0);
+        latch(&d);
+        g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), ==, round ? 16 : 0);
 
         /* It is in region 1, which was open when it came. */
         start_cpus(d.guest);
@@ -1006,6 +1008,11 @@ static void test_vcpu_plugged(void)
         touch_pages_on(d.guest, LATE, va + 2 * PAGE_2M, 5);
         latch(&d);
         g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), ==, round ? 5 : 16);
+        writel_at(&d, REG_VCPU, ALL);
+        for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
+            all[i] = latched(&d, i);
+        }
+        writel_at(&d, REG_VCPU, LATE);
         unplug_cpu(&d, LATE);
         g_assert_cmpuint(readl_at(&d, REG_VCPUS), ==, 1);
         g_assert_cmpuint(readl_at(&d, REG_LATCH), ==, 0);
@@ -1015,9 +1022,8 @@ static void test_vcpu_plugged(void)
             g_assert_cmpuint(readl_at(&d, REG_VCPU), ==, LATE);
             g_assert_cmpuint(in_region(&d, HWTLB_C_L1D_FILL_4K), ==,
                              16 + 16 * round);
-            for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
-                g_assert_cmpuint(latched(&d, i), ==, 0);
-            }
+            g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), ==,
+                             round ? 5 : 16);
             g_assert_cmphex(readq_at(&d, WIN_ARRAYS), ==, 0);
             g_assert_cmphex(readq_at(&d, REG_COALESCE), ==, 0);
             /* State that has it selected can be saved, and loaded. */
@@ -1028,6 +1034,26 @@ static void test_vcpu_plugged(void)
         command(&d, 2, END);
         g_assert_cmpuint(in_region(&d, HWTLB_C_L1D_FILL_4K), ==,
                          9 + 9 * round);
+
+        /*
+         * What was latched stays until the next time, and no sum falls then:
+         * who subtracts the last one gets what was counted since.
+         */
+        for (unsigned next = 0; next < 2; next++) {
+            writel_at(&d, REG_VCPU, ALL);
+            for (unsigned i = 0; i < HWTLB_C__MAX; i++) {
+                if (next) {
+                    g_assert_cmpuint(latched(&d, i), >=, all[i]);
+                } else {
+                    g_assert_cmpuint(latched(&d, i), ==, all[i]);
+                }
+            }
+            g_assert_cmpuint(latched(&d, HWTLB_C_L1D_FILL_4K), ==,
+                             all[HWTLB_C_L1D_FILL_4K] + 3 * next);
+            writel_at(&d, REG_VCPU, 0);
+            touch_pages_on(d.guest, 0, va + 2 * PAGE_2M + 8 * PAGE, 3);
+            latch(&d);
+        }
         va += 3 * PAGE_2M;
     }
     /* vCPU 0 was there all the time. */
