@@ -29,6 +29,7 @@ GROUPS = {
     "slurm": [],
     "debug-kernel": ["debug-kernel"],
     "selftests": ["selftests"],
+    "debian13": [],
 }
 FAILURE = LOGS / "failure"      # a step's error, for us to print once
 

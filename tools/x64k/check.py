@@ -30,10 +30,11 @@ SUITES = {
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),
     "fuzz": ("fuzzer",),
+    "debian13": ("debian13",),
 }
 # Long, or in need of more packages: only if asked for.
 ON_DEMAND = ("slurm", "selftests", "torture", "series", "exact", "race",
-             "upstream", "sanitize", "fuzz")
+             "upstream", "sanitize", "fuzz", "debian13")
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
 
@@ -92,9 +93,10 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
                         "booted by itself, `exact`, the long form of "
                         "guest-exact, `race`, that of x64k-smp-test, "
                         "`upstream`, QEMU's own qtests on ours "
-                        "and on the stock emulator, `sanitize`, and `fuzz`, "
-                        "ten minutes of QEMU's generic fuzzer on hwtlb-pci, "
-                        "run only if named")
+                        "and on the stock emulator, `sanitize`, `fuzz`, ten "
+                        "minutes of QEMU's generic fuzzer on hwtlb-pci, and "
+                        "`debian13`, demo and test in a fresh Debian 13, run "
+                        "only if named")
     parser.add_argument("--sanitize", action="append_const", dest="suite",
                         const="sanitize", help="--suite sanitize: the model's "
                         "tests and the qtests with AddressSanitizer and "

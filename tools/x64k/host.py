@@ -55,6 +55,10 @@ MORE = {
         "mmdebstrap": "installs the Debian image's packages",
         "uidmap": "owners of the image's files, if made by a user",
     },
+    "debian13": {
+        "mmdebstrap": "makes a machine to test on",
+        "uidmap": "owners of its files, if made by a user",
+    },
     "fuzzer": {
         "clang": "compiler with a fuzzer",
         "libclang-rt-dev": "sanitizers and fuzzer of clang",
