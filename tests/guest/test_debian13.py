@@ -34,7 +34,8 @@ def make_root() -> None:
                if line.startswith("deb ")]
     proc.logged(
         [*debian.namespace(), "mmdebstrap", "--mode=root", "--variant=minbase",
-         *proxies(), "--aptopt=APT::Sandbox::User \"root\"",
+         "--dpkgopt=force-unsafe-io", *proxies(),
+         "--aptopt=APT::Sandbox::User \"root\"",
          # To read what is signed, here as there.
          "--include=debian-archive-keyring,ca-certificates",
          sources.SUITE, PLACE, *mirrors],
