@@ -30,11 +30,12 @@ SUITES = {
     "upstream": ("qemu", "stock", "qtest", "upstream"),
     "sanitize": ("sanitized", "qtest", "unit"),
     "fuzz": ("fuzzer",),
+    "clock": ("qemu", "guest"),
     "debian13": ("debian13",),
 }
 # Long, or in need of more packages: only if asked for.
 ON_DEMAND = ("slurm", "selftests", "torture", "series", "exact", "race",
-             "upstream", "sanitize", "fuzz", "debian13")
+             "upstream", "sanitize", "fuzz", "clock", "debian13")
 PASS, FAIL, SKIP = "passed", "failed", "skipped"
 OK = {"OK": PASS, "EXPECTEDFAIL": PASS, "SKIP": SKIP}
 
@@ -94,7 +95,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
                         "guest-exact, `race`, that of x64k-smp-test, "
                         "`upstream`, QEMU's own qtests on ours "
                         "and on the stock emulator, `sanitize`, `fuzz`, ten "
-                        "minutes of QEMU's generic fuzzer on hwtlb-pci, and "
+                        "minutes of QEMU's generic fuzzer on hwtlb-pci, "
+                        "`clock`, a hundred boots on a busy machine, and "
                         "`debian13`, demo and test in a fresh Debian 13, run "
                         "only if named")
     parser.add_argument("--sanitize", action="append_const", dest="suite",

@@ -62,6 +62,17 @@ DEFAULT_MODES = ("4k", "emulated", "contig")
 KERNEL_LINE = ("console=ttyS0 panic=-1 oops=panic norandmaps "
                "transparent_hugepage=never")
 
+# The TSC is the virtual clock in ticks of this frequency, which is what
+# --icount makes of it anyway; and one of the kind is the local APIC's timer.
+TSC_HZ = 1_000_000_000
+CLOCK_CPU = f",tsc-frequency={TSC_HZ},invtsc=on,tsc-deadline=on"
+# What Linux is to take from there, instead of measuring one clock by another,
+# which goes wrong while the host is busy.
+CLOCK = f"tsc_early_khz={TSC_HZ // 1000} tsc=reliable"
+# That it has a clock is not to be checked either: on a busy host ticks may
+# come too late for that.
+NO_CHECK = "no_timer_check"
+
 # Of other kernels: equal addresses in two boots, and, since the virtual
 # processor does not speculate, nothing that is done because others do.
 OTHER_KERNELS = "nokaslr mitigations=off"
@@ -140,13 +151,15 @@ class Machine:
         tlb = self.tlb_properties()
         pmu = ",x64k-pmu=on" if self.pmu else ""
         root = self.root.append() if self.root else ""
-        line = " ".join(filter(None, (KERNEL_LINE, mode.append, root,
-                                      self.append)))
         program = [str(self.binary)] if self.binary else emulator()
+        known = knows_clock(program)
+        line = " ".join(filter(None, (
+            KERNEL_LINE, NO_CHECK, CLOCK if known else "", mode.append, root,
+            self.append)))
         command = [
             *program, "-nodefaults", "-no-user-config", "-display", "none",
             "-no-reboot", "-machine", "pc", "-accel", "tcg",
-            "-cpu", f"{self.cpu}{tlb}{mode.cpu}{pmu}",
+            "-cpu", f"{self.cpu}{CLOCK_CPU if known else ''}{tlb}{mode.cpu}{pmu}",
             "-smp", str(self.cpus), "-m", self.mem,
             "-kernel", str(self.kernel or paths.VMLINUX),
             "-initrd", str(initrd), "-append", line, *ports]
@@ -189,6 +202,18 @@ def emulator() -> list[str]:
     if named := os.environ.get("X64K_QEMU"):
         return shlex.split(named)
     return [str(paths.QEMU)]
+
+
+def knows_clock(program: list[str]) -> bool:
+    """Is it one of our emulators, or runs it one?  Others ignore CLOCK_CPU:
+    their TSC has whatever frequency the host's has, and nobody knows it."""
+    def ours(word: str) -> bool:
+        path = Path(word).absolute()
+        return path.name.startswith("qemu-") and any(
+            path.is_relative_to(place)
+            and "stock" not in path.relative_to(place).parts
+            for place in (paths.BIN, paths.BUILD))
+    return any(map(ours, program))
 
 
 def tail(text: str, lines: int = 8) -> str:
