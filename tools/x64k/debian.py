@@ -80,8 +80,10 @@ def forget() -> None:
 def namespace() -> list[str]:
     """What to put before a command to make it root of the image: its mounts
     and processes end with it, and a user's files have all owners."""
-    own = ["unshare", "--mount", "--pid", "--fork", "--kill-child",
-           "--mount-proc"]
+    # unshare blocks SIGTERM, and the first process of a namespace ignores it:
+    # only this ends it when we are killed.
+    own = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount",
+           "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() != 0:
         own += ["--map-root-user", "--map-auto"]
     tried = subprocess.run([*own, "true"], stdin=subprocess.DEVNULL,
