@@ -338,7 +338,9 @@ void x86_hwtlb_verify(CPUX86State *env, X86HwtlbVerify *verify,
         } else if (has.frame != use.had.frame) {
             use.difference = OTHER_FRAME;
         } else if (!(x86_leaf_prot(env, mmu_idx, &has) & (1 << type))) {
-            use.difference = type == MMU_DATA_STORE && !has.dirty
+            /* Write-protected entries may have no D either. */
+            has.dirty = true;
+            use.difference = x86_leaf_prot(env, mmu_idx, &has) & (1 << type)
                              ? CLEAN : FEWER_RIGHTS;
         }
         use.has = has.frame;
