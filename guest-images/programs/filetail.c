@@ -624,7 +624,7 @@ static void *use_tail(void *unused)
 
 static void run_race(bool all)
 {
-    static const unsigned int grows[] = { 0, 1, 2, 3, 4, 7, 9 };
+    static const unsigned int grows[] = { 0, 1, 2, 3, 5, 7, 9 };
     pthread_t thread;
 
     snprintf(title, sizeof(title), "race");
@@ -635,7 +635,7 @@ static void run_race(bool all)
     if (pthread_create(&thread, NULL, use_tail, NULL)) {
         die("pthread_create");
     }
-    for (unsigned int i = 0; i < (all ? 20000 : 1000) && !failed; i++) {
+    for (unsigned int i = 0; i < (all ? 10000 : 200) && !failed; i++) {
         size_t before = size, at = size + i % 3 * 5000;
 
         if (size > MAX / 2) {
