@@ -47,7 +47,7 @@ class Shell:
 
     def __init__(self, *args: str):
         self.begin = time.monotonic()
-        self.process = start("boot", *args, "--timeout", "300",
+        self.process = start("boot", *args, "--timeout", "1200",
                              stdin=subprocess.PIPE)
         self.shown = b""
         self.until_prompt()
