@@ -132,7 +132,8 @@ def explain(error: OSError) -> str:
                  "by TMPDIR, XDG_STATE_HOME or X64K_CACHE")
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and \
             error.filename and any(
-                Path(os.fsdecode(error.filename)).is_relative_to(place)
+                place.is_relative_to(os.fsdecode(error.filename))
+                or Path(os.fsdecode(error.filename)).is_relative_to(place)
                 for place in (paths.STATE, paths.CACHE)):
         what += "; X64K_CACHE and XDG_STATE_HOME name other places"
     return what
