@@ -26,7 +26,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -34,7 +33,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PR_SET_PAGE_SIZE 0x50470001
+#include "page-size.h"
+
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
@@ -737,7 +737,7 @@ static void run_size_changes(int file)
 
     snprintf(title, sizeof(title), "PR_SET_PAGE_SIZE");
     if (!fork()) {
-        if (prctl(PR_SET_PAGE_SIZE, 65536)) {
+        if (set_page_size(65536)) {
             _exit(77);
         }
         if (ftruncate(file, 0) || ftruncate(file, 100)) {
@@ -746,7 +746,7 @@ static void run_size_changes(int file)
         p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
         alarm(20);
         if (p == MAP_FAILED || touch(p + 8192, -1) ||
-            mprotect(p, 65536, PROT_READ) || prctl(PR_SET_PAGE_SIZE, 4096) ||
+            mprotect(p, 65536, PROT_READ) || set_page_size(4096) ||
             mprotect(p, 65536, PROT_READ | PROT_WRITE)) {
             _exit(3);
         }
