@@ -56,7 +56,8 @@ class ShootdownTest(GuestTest):
         cls.share = folder.name
         for name in ("forget", "shoot"):
             for suffix, size in (("", 65536), ("-4k", 4096)):
-                subprocess.run(["cc", "-O2", "-static", "-pthread",
+                subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror",
+                                "-static", "-pthread",
                                 f"-Wl,-z,max-page-size={size}",
                                 "-o", f"{folder.name}/{name}{suffix}",
                                 HERE / f"{name}.c"], check=True)

@@ -26,7 +26,8 @@ from x64k.paths import BUILD, MESON, ROOT
 DATABASES = [folder / "compile_commands.json"
              for folder in (BUILD / "qemu", MESON)]
 # That a test compiles by itself.
-OTHERS = [ROOT / "tests/guest/kexec.c"]
+OTHERS = [ROOT / "tests/guest" / name for name in ("forget.c", "kexec.c",
+                                                  "shoot.c")]
 
 # Debian's newest GCC, without what only code generation and linking need.
 GCC = 14
