@@ -56,6 +56,7 @@ static QEMU_ALWAYS_INLINE inline
 bool tlb_publish_write(CPUTLBEntry *te, vaddr page, ram_addr_t ram_addr)
 {
     qatomic_store_release(&te->addr_write, page);
+    /* As tlb_reset_dirty() has one. */
     smp_mb();
     if (likely(!tlb_ram_is_clean(ram_addr))) {
         return true;

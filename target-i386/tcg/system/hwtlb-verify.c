@@ -278,9 +278,9 @@ static void report(CPUX86State *env, X86HwtlbVerify *verify, Stale *stale,
                       " at %.3f s when the page tables had %s (0x%" PRIx64
                       "); no flush has followed for %.3f s\n",
                       uses[stale->type], stale->va, stale->rip,
-                      stale->had.frame, stale->time * 1e-9,
+                      stale->had.frame, stale->time / 1e9,
                       differences[stale->difference], stale->has,
-                      (now - stale->time) * 1e-9);
+                      (now - stale->time) / 1e9);
     }
 }
 
