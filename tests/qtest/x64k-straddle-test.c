@@ -13,6 +13,7 @@
  * it sees each access.  X64K_SEED=N repeats a run, X64K_ROUNDS=N makes more.
  */
 #include "qemu/osdep.h"
+#include "qemu/cutils.h"
 #include "hw/tlb/hwtlb-counters.h"
 #include "x64k-guest.h"
 
@@ -372,10 +373,11 @@ static void check(const GuestCommand *c, const GuestLog *is,
     if (is->vector != should->vector ||
         (is->vector == NO_FAULT ? is->value != should->value
                                 : is->cr2 != should->cr2)) {
-        g_error("command %zu, 0x%x at 0x%" PRIx64 ": vector %" PRId64 ", CR2 0x%"
-                PRIx64 ", value 0x%" PRIx64 "; should be %" PRId64 ", 0x%" PRIx64
-                ", 0x%" PRIx64, n, c->op, c->operand, is->vector, is->cr2,
-                is->value, should->vector, should->cr2, should->value);
+        g_error("command %zu, 0x%x at 0x%" PRIx64 ": vector %" PRId64
+                ", CR2 0x%" PRIx64 ", value 0x%" PRIx64 "; should be %" PRId64
+                ", 0x%" PRIx64 ", 0x%" PRIx64, n, c->op, c->operand,
+                is->vector, is->cr2, is->value, should->vector, should->cr2,
+                should->value);
     }
 }
 
@@ -421,7 +423,7 @@ static void do_commands(Run *run, const GuestCommand *commands, size_t n)
  * Random accesses
  */
 
-static uint32_t seed;
+static unsigned int seed;
 
 /* What is not seen need not be counted. */
 static bool is_of_all_accesses(unsigned counter)
@@ -546,8 +548,11 @@ static void test_huge(const void *data)
 
 int main(int argc, char **argv)
 {
+    const char *asked = g_getenv("X64K_SEED");
+
     g_test_init(&argc, &argv, NULL);
     seed = g_test_rand_int();
+    g_assert_true(!asked || qemu_strtoui(asked, NULL, 0, &seed) == 0);
     /* What is freed, and what is not yet written to, is never what it was. */
     setenv("MALLOC_PERTURB_", "165", 1);
     for (unsigned i = 0; i < ARRAY_SIZE(geometries); i++) {
