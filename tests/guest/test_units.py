@@ -141,17 +141,6 @@ class Erofs(UnitsTest):
         _, units = dense(regions)
         self.assertGreater(units, PASSES * UNITS // 2)
 
-    def test_read_ahead(self):
-        """What is read around a fault has its unit in it, however little."""
-        for kb in (4, 32, 64, 96):
-            with self.subTest(read_ahead_kb=kb):
-                regions, _ = self.measure(
-                    "process64k+contig",
-                    f"sh -c 'echo {kb} >/sys/block/vda/queue/read_ahead_kb; "
-                    "units file /data'", "--image", str(self.image))
-                _, units = dense(regions)
-                self.assertGreaterEqual(units, PASSES * UNITS - 64)
-
     def test_tail(self):
         """Behind the end of a file there are zeroes, up to the end of the
         process's page."""
