@@ -54,7 +54,7 @@ class FileTail(GuestTest):
         cls.folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         image = cls.folder / "ext4"
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", image,
-                        "32M"], check=True)
+                        "32M"], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["gzip", image], check=True)
 
     def run_all(self, *options: str):
