@@ -20,6 +20,7 @@ from x64k.paths import (BUILD, BZIMAGE, CACHE_PLUGIN, DEBIAN, INITRAMFS, MESON,
 
 RECORD = BUILD / "up-to-date.json"
 LEFT_OUT = {"build", "docs", "__pycache__"}
+GCC = "/usr/bin:/bin"       # not ccache, which the build has before it
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _made_of(name: str) -> str:
     group = GROUPS[name]
     digest = hashlib.sha256()
     for line in (*_files(ROOT), host.installed([name]),
-                 _stat(Path(shutil.which("gcc") or "gcc").resolve()),
+                 _stat(Path(shutil.which("gcc", path=GCC) or "gcc").resolve()),
                  *map(trees.work, group.sources), _stat(trees.CONFIG),
                  *map(_stat, (MESON / "build.ninja", *group.products))):
         digest.update(f"{line}\n".encode(errors="surrogateescape"))
