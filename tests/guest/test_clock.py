@@ -3,9 +3,10 @@
 their seconds are the host's."""
 
 import os
+import pty
 import re
-import subprocess
 import time
+import tty
 import unittest
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -47,8 +48,12 @@ class Shell:
 
     def __init__(self, *args: str):
         self.begin = time.monotonic()
+        # A terminal: what comes by a pipe is read to its end before the boot.
+        self.keyboard, terminal = pty.openpty()
+        tty.setraw(terminal)
         self.process = start("boot", *args, "--timeout", "1200",
-                             stdin=subprocess.PIPE)
+                             stdin=terminal)
+        os.close(terminal)
         self.shown = b""
         self.until_prompt()
 
@@ -67,8 +72,7 @@ class Shell:
         return self.shown.decode(errors="replace")
 
     def run(self, line: str) -> str:
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
+        os.write(self.keyboard, line.encode() + b"\n")
         return self.until_prompt()
 
     def probe(self) -> tuple[float, float, float]:
@@ -86,7 +90,9 @@ class Shell:
         return guest_s, before, after
 
     def end(self) -> str:
-        _, err = self.process.communicate(b"exit\n")
+        os.write(self.keyboard, b"exit\n")
+        _, err = self.process.communicate()
+        os.close(self.keyboard)
         if self.process.returncode:
             raise AssertionError(err.decode(errors="replace"))
         return err.decode(errors="replace")
