@@ -13,7 +13,9 @@ from x64k import patches, trees
 # cannot have is not asked for.
 CHECKPATCH_IGNORE = ("FILE_PATH_CHANGES,COMMIT_LOG_LONG_LINE,BAD_SIGN_OFF,"
                      # Tests ask for system calls, and touch memory.
-                     "ENOSYS,VOLATILE")
+                     "ENOSYS,VOLATILE,"
+                     # pgtable_t is one by its nature.
+                     "NEW_TYPEDEFS")
 
 
 def without_line_numbers(text: str) -> str:
