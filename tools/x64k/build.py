@@ -28,6 +28,7 @@ GROUPS = {
     "install": ["installable"],
     "slurm": [],
     "debug-kernel": ["debug-kernel"],
+    "native-debug-kernel": ["native-debug-kernel"],
     "selftests": ["selftests"],
     "debian13": [],
 }

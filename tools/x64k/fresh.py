@@ -16,7 +16,8 @@ from pathlib import Path
 
 from x64k import debian, files, host, trees, ui, versions
 from x64k.paths import (BUILD, BZIMAGE, CACHE_PLUGIN, DEBIAN, INITRAMFS, MESON,
-                        MODES_TEST, QEMU, QEMU_STOCK, ROOT, VMLINUX)
+                        MODES_TEST, NATIVE_BZIMAGE, NATIVE_VMLINUX, QEMU,
+                        QEMU_STOCK, ROOT, VMLINUX)
 
 RECORD = BUILD / "up-to-date.json"
 LEFT_OUT = {"build", "docs", "__pycache__"}
@@ -35,7 +36,8 @@ GROUPS = {
     "qemu": Group((QEMU,), (trees.QEMU,)),
     "stock": Group((QEMU_STOCK, CACHE_PLUGIN), (trees.QEMU,)),
     "qtest": Group((QEMU, MODES_TEST), (trees.QEMU,)),
-    "guest": Group((VMLINUX, BZIMAGE, INITRAMFS), (trees.LINUX,)),
+    "guest": Group((VMLINUX, BZIMAGE, NATIVE_VMLINUX, NATIVE_BZIMAGE,
+                    INITRAMFS), (trees.LINUX,)),
     "debian": Group((DEBIAN, debian.MADE_OF)),
     "report": Group(()),
 }

@@ -1,28 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's targets of guest-images/meson.build:
-python3 -m x64k.image {kernel|initramfs|debian|...} STAMP [PROGRAM...]"""
+python3 -m x64k.image {kernel|native-kernel|initramfs|...} STAMP [PROGRAM...]"""
 
-import re
 import runpy
 import sys
 from pathlib import Path
 
-from x64k import base, debian, meson, proc, selftests, steps, versions
-from x64k.paths import BUILD, GUEST, INITRAMFS, LOGS, ROOT, SRC
+from x64k import base, debian, linux, selftests, steps, versions
+from x64k.paths import GUEST, INITRAMFS, ROOT
 
 IMAGES = ROOT / "guest-images"
-
-
-def compiled() -> str:
-    """How far the kernel is: it has about 800 files."""
-    text = (LOGS / "linux.log").read_text(errors="replace")
-    return f"{len(re.findall(r'^  (?:CC|AS) ', text, re.MULTILINE))} files"
-
-
-def kernel() -> None:
-    proc.logged([IMAGES / "linux/build.sh", SRC / "linux", BUILD / "linux",
-                 GUEST], "linux", "Building the guest kernel",
-                env=meson.environment(), detail=compiled)
 
 
 def initramfs(programs: list[Path]) -> None:
@@ -33,9 +20,11 @@ def initramfs(programs: list[Path]) -> None:
 
 
 STEPS = {
-    "kernel": kernel,
+    "kernel": linux.kernel,
+    "native-kernel": linux.native_kernel,
     "debian": debian.image,
     "debug-kernel": selftests.debug_kernel,
+    "native-debug-kernel": selftests.native_debug_kernel,
     "selftests-kernel": selftests.kernel,
     "stock-kernel": selftests.stock_kernel,
     "selftest-programs": selftests.programs,

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Gathers what `meson install` takes and Meson has not built itself:
-python3 -m x64k.install {ours|stock} FOLDER."""
+python3 -m x64k.install {ours|stock|native} FOLDER."""
 
 import json
 import sys
 from pathlib import Path
 
 from x64k import steps, versions
-from x64k.paths import (CACHE_PLUGIN, INITRAMFS, MODES_TEST, QEMU, QEMU_STOCK,
-                        VMLINUX)
+from x64k.paths import (CACHE_PLUGIN, INITRAMFS, MODES_TEST, NATIVE_VMLINUX,
+                        QEMU, QEMU_STOCK, VMLINUX)
 
 PRODUCTS = {
     "ours": (QEMU, MODES_TEST, VMLINUX, INITRAMFS),
     "stock": (QEMU_STOCK, CACHE_PLUGIN),
+    "native": (NATIVE_VMLINUX,),
 }
 
 

@@ -60,6 +60,9 @@ MODES_TEST = (BIN if INSTALLED else
 _IMAGES = (ROOT if INSTALLED else BUILD) / "guest"
 VMLINUX = _IMAGES / "vmlinux"
 BZIMAGE = _IMAGES / "bzImage"
+# The kernel with native 64 KB pages.
+NATIVE_VMLINUX = _IMAGES / "native/vmlinux"
+NATIVE_BZIMAGE = _IMAGES / "native/bzImage"
 INITRAMFS = _IMAGES / "initramfs.cpio"
 DEBIAN = _IMAGES / "debian.erofs"
 if not DEBIAN.exists():

@@ -3,34 +3,24 @@
 kernels that check themselves, patched and stock, of the same configuration."""
 
 import os
-import re
 from pathlib import Path
 
-from x64k import meson, proc, trees
-from x64k.paths import BUILD, LOGS, ROOT
+from x64k import linux, meson, proc, trees
+from x64k.paths import BUILD
 
 # The patched ones' objects.
 KERNEL = BUILD / "linux-selftests"
 DEBUG_KERNEL = BUILD / "linux-debug"
+NATIVE_DEBUG_KERNEL = BUILD / "linux-native-debug"
 PROGRAMS = BUILD / "selftests"      # a folder for each, and xfs.gz
 FRAGMENTS = ("debug.config", "selftests.config")
 FOLDERS = ("mm", "x86")
 
 
-def compiled(name: str):
-    """How far the kernel is: this one has about 1,300 files."""
-    def read() -> str:
-        text = (LOGS / f"{name}.log").read_text(errors="replace")
-        return f"{len(re.findall(r'^  (?:CC|AS) ', text, re.MULTILINE))} files"
-    return read
-
-
 def build_kernel(name: str, title: str, tree: Path, objects: Path,
                  *more: str, **env: str) -> None:
-    proc.logged([ROOT / "guest-images/linux/build.sh", tree, objects,
-                 objects / "image", *FRAGMENTS, *more], name,
-                f"Building {title}", env=meson.environment() | env,
-                detail=compiled(name))
+    linux.build(name, title, tree, objects, objects / "image", *FRAGMENTS,
+                *more, **env)
 
 
 def kernel() -> None:
@@ -47,6 +37,12 @@ def stock_kernel() -> None:
 def debug_kernel() -> None:
     build_kernel("linux-debug", "the kernel that checks each access and lock",
                  trees.LINUX.tree, DEBUG_KERNEL, "sanitize.config")
+
+
+def native_debug_kernel() -> None:
+    build_kernel("linux-native-debug", "the kernel with 64 KB pages that "
+                 "checks each access and lock", trees.LINUX.tree,
+                 NATIVE_DEBUG_KERNEL, "sanitize.config", linux.NATIVE)
 
 
 def xfs_image() -> None:

@@ -56,8 +56,10 @@ QEMU = Upstream("qemu", "QEMU", "10.0", ROOT / "qemu-patches", SRC / "qemu",
                 ("configure", "target/i386"))
 # All of Linux would cost git a minute; to edit elsewhere, `git add -f` first.
 LINUX = Upstream("linux", "Linux", "6.12", ROOT / "guest-images/linux/patches",
-                 SRC / "linux", (BUILD / "linux", BUILD / "linux-selftests",
-                                 BUILD / "linux-debug"), {},
+                 SRC / "linux", (BUILD / "linux", BUILD / "linux-native",
+                                 BUILD / "linux-selftests",
+                                 BUILD / "linux-debug",
+                                 BUILD / "linux-native-debug"), {},
                  ("Documentation/arch/x86", "Documentation/mm", "arch/x86",
                   "fs/proc", "include", "init", "ipc", "kernel", "mm",
                   "scripts"),

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from x64k import VERSION, locks
-from x64k.paths import (INSTALLED, QEMU, QEMU_STOCK, ROOT, VERSIONS, VMLINUX,
-                        shown)
+from x64k.paths import (INSTALLED, NATIVE_VMLINUX, QEMU, QEMU_STOCK, ROOT,
+                        VERSIONS, VMLINUX, shown)
 
 
 def sha256(path: Path) -> str:
@@ -75,7 +75,8 @@ def report() -> str:
         lines.append(f"Debian image of {len(image['packages'])} packages\n"
                      f"  sha256 {image['sha256']}")
     for title, path in (("patched QEMU", QEMU), ("stock QEMU", QEMU_STOCK),
-                        ("guest kernel", VMLINUX)):
+                        ("guest kernel", VMLINUX),
+                        ("guest kernel with 64 KB pages", NATIVE_VMLINUX)):
         if path.exists() or not INSTALLED:
             built = shown(path) if path.exists() else "not built"
             lines.append(f"{title}: {built}")
