@@ -340,6 +340,15 @@ class Problems(ReportTest):
         text, _ = self.report([cell("4k"), cell("contig")])
         self.assertNotIn("mixed here", text)
 
+    def test_two_kernels_of_one_build(self):
+        other = cell("contig")
+        other["cell"]["inputs"] = {"native-kernel": "cd"}
+        text, _ = self.report([cell("4k"), other])
+        self.assertNotIn("mixed here", text)
+        self.assertIn("Build 1 (cells: 2)", text)
+        self.assertNotIn("Build 2", text)
+        self.assertIn("native-kernel: sha256 cd", text)
+
     def test_complaints_of_the_kernel(self):
         text, _ = self.report([cell("4k", warnings=["BUG: bad page"])])
         self.assertIn("BUG: bad page", text)

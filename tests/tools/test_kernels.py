@@ -95,6 +95,32 @@ class Image(Folder):
         self.assertRefused(self.tree / "none", "no guest kernel")
 
 
+class PageSize(Folder):
+    def size(self, image: bytes) -> int:
+        return kernels.page_size(self.write("k", image))
+
+    def bzimage(self, version: bytes) -> bytes:
+        image = bytearray(bzimage())
+        struct.pack_into("<H", image, 0x20e, 0x100)
+        image[0x300:0x300 + len(version) + 1] = version + b"\0"
+        return bytes(image)
+
+    def test_flags_of_the_version(self):
+        for flags, size in ((b"#1 SMP 64K PREEMPT Thu Jan  1", 65536),
+                            (b"#12-Ubuntu 64K Thu", 65536),
+                            (b"#1 SMP PREEMPT_DYNAMIC Debian 6.12.57-1", 4096),
+                            (b"#1 SMP 16K Thu", 4096), (b"", 4096)):
+            release = b"6.12.0-64K (x@64K) "
+            self.assertEqual(self.size(self.bzimage(release + flags)), size)
+            self.assertEqual(self.size(
+                elf(PVH) + b"Linux version " + release + b"(gcc) " + flags
+                + b"\n\0 #1 64K "), size)
+
+    def test_no_version(self):
+        for image in b"", b"\x7fELF", bzimage(), elf(PVH), b"x" * 0x20f:
+            self.assertEqual(self.size(image), 4096)
+
+
 class Tree(Folder):
     def test_vmlinux_first(self):
         vmlinux = self.write("vmlinux", elf(PVH))

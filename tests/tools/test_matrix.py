@@ -43,7 +43,8 @@ class MatrixTest(unittest.TestCase):
         self.folder = Path(folder.name)
         self.results = self.folder / "results"
         self.files = {name: self.folder / name for name in
-                      ("QEMU", "VMLINUX", "INITRAMFS", "QEMU_STOCK")}
+                      ("QEMU", "VMLINUX", "NATIVE_VMLINUX", "INITRAMFS",
+                       "QEMU_STOCK")}
         for name, path in self.files.items():
             path.write_text(name)
             patch = mock.patch.object(paths, name, path)
@@ -129,6 +130,20 @@ class Plan(MatrixTest):
                 self.assertEqual(changed.slot, base.slot)
                 self.files[name].write_text(before)
 
+    def test_each_mode_has_its_kernel(self):
+        """And is another cell if that changes, not if the other one does."""
+        before = self.plan(modes=["4k", "native"])
+        self.files["NATIVE_VMLINUX"].write_text("another")
+        after = self.plan(modes=["4k", "native"])
+        self.assertEqual(before[0].id, after[0].id)
+        self.assertNotEqual(before[1].id, after[1].id)
+        for one, name in zip(after, ("VMLINUX", "NATIVE_VMLINUX"),
+                             strict=True):
+            line = one.machine.command(Path("x"), [])
+            self.assertEqual(line[line.index("-kernel") + 1],
+                             str(self.files[name]))
+        self.assertIn("native-kernel", after[1].line())
+
     def test_a_tlb_file_counts_by_its_contents(self):
         file = self.folder / "my.json"
         file.write_text("{}")
@@ -149,9 +164,11 @@ class Plan(MatrixTest):
         self.assertNotEqual(one.id, other.id)
 
     def test_stock_runs_what_it_can(self):
-        cells = self.plan(tlbs=["stock", "off"])
+        cells = self.plan(modes=["4k", "contig", "native"],
+                          tlbs=["stock", "off"])
         self.assertEqual([(one.tlb, one.mode) for one in cells],
-                         [("stock", "4k"), ("off", "4k"), ("off", "contig")])
+                         [("stock", "4k"), ("off", "4k"), ("off", "contig"),
+                          ("off", "native")])
         self.assertEqual(cells[0].machine.command(Path("x"), [])[0],
                          str(self.files["QEMU_STOCK"]))
 

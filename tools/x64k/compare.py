@@ -80,9 +80,9 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Those of the matrix, which x64k sweep has too."""
     parser.add_argument("--modes", type=modes_list, metavar="M,...",
-                        default=list(guest.DEFAULT_MODES),
-                        help=f"default {','.join(guest.DEFAULT_MODES)}; "
-                        f"there are {', '.join(guest.MODES)}")
+                        help=f"default {','.join(guest.DEFAULT_MODES)}, or "
+                        "those of them that the kernel (--kernel) has pages "
+                        f"for; there are {', '.join(guest.MODES)}")
     group = parser.add_argument_group("a matrix")
     group.add_argument("--results", metavar="DIR", type=results_path,
                        help="folder of the cells and of the report")
@@ -187,7 +187,8 @@ def plan(args: argparse.Namespace) -> list[matrix.Cell]:
     for name in args.tlb:
         if name not in ("off", matrix.STOCK) and not guest.is_file(name):
             tlb.preset(name)    # complains if there is none
-    return matrix.plan(args, jobs_of(args), args.modes, args.tlb,
+    return matrix.plan(args, jobs_of(args),
+                       args.modes or guest.default_modes(args), args.tlb,
                        args.runs or 1)
 
 
@@ -220,7 +221,8 @@ def run_command(args: argparse.Namespace) -> int:
                               args.timeout or guest.TIMEOUT_S)
     build.ensure(args, "qemu", "guest")
     command = guest.command_of(args)
-    results, = run_modes(args, args.modes, [command], stdin.whole(args.mem))
+    results, = run_modes(args, args.modes or guest.default_modes(args),
+                         [command], stdin.whole(args.mem))
     shown = shlex.join(args.rest)
     print(f"\n'{shown}', TLB model {args.tlb}\n\n{report.table(results)}",
           end="")

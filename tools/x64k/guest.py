@@ -39,6 +39,12 @@ class Mode:
     append: str     # kernel line
     cpu: str        # CPU properties
     meaning: str
+    page_size: int = 4096   # of the kernel
+
+    @property
+    def kernel(self) -> Path:
+        return (paths.VMLINUX if self.page_size == 4096
+                else paths.NATIVE_VMLINUX)
 
 
 MODES = {
@@ -53,9 +59,12 @@ MODES = {
                       "64 KB pages for all processes, by page_size="),
     "system64k+contig": Mode("page_size=64K", ",x64k-contig=on",
                              "the same, contiguity hint on"),
+    "native": Mode("", ",x64k-leaf=on",
+                   "64 KB pages of the kernel, leaf tables", 65536),
 }
-# What compare and demo do if nothing is said: each costs a boot.
-DEFAULT_MODES = ("4k", "emulated", "contig")
+# What compare and demo do if nothing is said, as far as the kernel has such
+# pages: each costs a boot.
+DEFAULT_MODES = ("4k", "emulated", "contig", "native")
 
 # oops=panic: a guest that is no longer right must not go on to be measured.
 # norandmaps: equal addresses in all modes, so that counts can be compared.
@@ -110,6 +119,11 @@ class Machine:
     snapshot: bool = False          # has what a saved guest needs
     incoming: str | None = None     # the saved guest that it is
 
+    @property
+    def image(self) -> Path:
+        """The kernel: the user's, or ours of the mode."""
+        return self.kernel or MODES[self.mode].kernel
+
     def tlb_properties(self) -> str:
         """TLB is a preset, or the path of a configuration file."""
         if self.tlb == "off":
@@ -135,7 +149,7 @@ class Machine:
             (folder / "empty").mkdir()
             options += attach.share_folder(self.share, folder / "empty")
         if self.gdb is not None:
-            symbols = (self.own.symbols if self.own else paths.VMLINUX)
+            symbols = self.own.symbols if self.own else self.image
             options += attach.gdb_stub(self.gdb, folder, symbols)
         if self.qmp:
             options += attach.qmp_server(self.qmp)
@@ -161,7 +175,7 @@ class Machine:
             "-no-reboot", "-machine", "pc", "-accel", "tcg",
             "-cpu", f"{self.cpu}{CLOCK_CPU if known else ''}{tlb}{mode.cpu}{pmu}",
             "-smp", str(self.cpus), "-m", self.mem,
-            "-kernel", str(self.kernel or paths.VMLINUX),
+            "-kernel", str(self.image),
             "-initrd", str(initrd), "-append", line, *ports]
         if self.root:
             command += self.root.options()
@@ -305,16 +319,45 @@ class Emulator:
             signal.signal(signal.SIGINT, before)
 
 
+def check_mode(mode: str, cpu: str, append: str) -> None:
+    """Whether what the user says of processor and kernel line lets it be."""
+    for needed in MODES[mode].cpu.split(",")[1:]:
+        name = needed.partition("=")[0]
+        for said in cpu.split(",")[1:]:
+            if said.lstrip("+-").partition("=")[0] == name and said not in (
+                    needed, f"+{name}"):
+                raise ui.X64kError(f"mode {mode} needs {needed}, and --cpu "
+                                   f"says {said}", 2)
+    if MODES[mode].page_size != 4096 and (
+            said := re.search(r"(?:^|\s)(page_size=\S*)", append)):
+        raise ui.X64kError(f"mode {mode} has one page size, and its kernel "
+                           f"does not know {said[1]}: leave it out", 2)
+
+
+def check_page_size(machine: Machine) -> None:
+    """Of a kernel of the user's own."""
+    wanted, found = (MODES[machine.mode].page_size,
+                     kernels.page_size(machine.image))
+    if found == wanted:
+        return
+    shown = paths.shown(machine.image)
+    raise ui.X64kError(
+        f"mode {machine.mode} needs a kernel with CONFIG_{kernels.NATIVE}=y, "
+        f"and {shown} has pages of {found >> 10} KB" if wanted > found else
+        f"{shown} has pages of {found >> 10} KB (CONFIG_{kernels.NATIVE}): "
+        "only mode native boots it", 2)
+
+
 def check_kernel(machine: Machine) -> None:
-    image = machine.kernel or paths.VMLINUX
-    if not image.is_file():
-        raise ui.X64kError(f"no guest kernel at {paths.shown(image)}")
+    if not machine.image.is_file():
+        raise ui.X64kError(f"no guest kernel at {paths.shown(machine.image)}")
     # It would stop in silence, or never.
     if stdin.megabytes(machine.mem) < (least := least_mb(machine)):
         raise ui.X64kError(f"--mem {machine.mem} is too little: kernel and "
                            f"initramfs alone need {least} MB", 2)
     if not machine.own:
         return
+    check_page_size(machine)
     wanted = kernels.CONSOLE
     if not machine.initrd:
         wanted = wanted | kernels.OURS
@@ -332,6 +375,10 @@ def check_kernel(machine: Machine) -> None:
 # What the emulator says of options that are its own to know.
 REFUSED = re.compile(r"^\S+: (hwtlb[\w-]*=.*|unable to find CPU model .*)",
                      re.MULTILINE)
+# Of an emulator that is not ours.
+NO_PROPERTY = re.compile(r"Property '[\w-]+\.(x64k-[\w-]+)' not found")
+# Of a kernel with 64 KB pages, which then halts.
+NO_LEAF = b"This kernel needs 64 KB leaf tables"
 # Of a guest that has too little memory, if it says anything.
 NO_MEMORY = re.compile(r"Out of memory|out of memory|deadlocked on memory|"
                        r"Initramfs unpacking failed|page allocation failure|"
@@ -342,7 +389,7 @@ def least_mb(machine: Machine) -> int:
     """What a guest cannot do without: its kernel and the initramfs, and of
     what is left then twice what is unpacked from it, as Linux gives half to
     its root file system."""
-    kernel = kernels.loaded_bytes(machine.kernel or paths.VMLINUX)
+    kernel = kernels.loaded_bytes(machine.image)
     initrd = machine.initrd or paths.INITRAMFS
     times = 1 if machine.initrd else 3
     return (kernel + (times * initrd.stat().st_size if initrd.exists() else 0)
@@ -369,6 +416,13 @@ def explain(machine: Machine, console: Path, errors: Path,
         where += kernels.advice(text)
     if refused := REFUSED.search(said):
         return ui.X64kError(refused[1], 2)
+    if lacking := NO_PROPERTY.search(said):
+        return ui.X64kError(f"mode {machine.mode} needs {lacking[1]}, which "
+                            f"{emulator()[0]} does not have", 2)
+    if has_no_leaf(console):
+        return ui.X64kError("the kernel has pages of 64 KB, and the processor "
+                            "no leaf tables, which mode native gives it"
+                            f"\n  {where}", 2)
     if why := too_small(machine, text):
         where = f"{why}\n  {where}"
     if panic := re.search(r"Kernel panic - not syncing.*", text):
@@ -386,6 +440,14 @@ def explain(machine: Machine, console: Path, errors: Path,
                             f"  {where}", FAILED)
     return ui.X64kError("the guest stopped without a report; it last said:"
                         f"{tail(text)}\n  {where}", FAILED)
+
+
+def has_no_leaf(console: Path) -> bool:
+    """Whether the kernel has said so: these are its first words."""
+    if not console.exists():
+        return False
+    with console.open("rb") as file:
+        return NO_LEAF in file.read(4096)
 
 
 def file_ports(console: Path, output: Path) -> list[str]:
@@ -432,7 +494,7 @@ def run(machine: Machine, commands: list[list[bytes]],
                 status = qemu.process.poll()
                 if data := stream.read():
                     sink(data)
-                if status is not None:
+                if status is not None or has_no_leaf(console):
                     break
                 time.sleep(0.02)
         host_s = time.monotonic() - start
@@ -547,10 +609,8 @@ SCRIPT = [b"sh", b"-c", b"for shell in bash sh; do "
 def valid_mode(text: str) -> str:
     if text in MODES:
         return text
-    later = ("native comes with the leaf-table guest kernel, not yet; "
-             if text == "native" else f"unknown mode '{text}'; ")
     raise argparse.ArgumentTypeError(
-        f"{later}the modes are {', '.join(MODES)}")
+        f"unknown mode '{text}'; the modes are {', '.join(MODES)}")
 
 
 def valid_mem(text: str) -> str:
@@ -640,6 +700,7 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     tlb = perf.TLB if pmu and args.tlb == "off" else args.tlb
     cpu = getattr(args, "cpu", None) or (perf.cpu_for(tlb) if pmu else "max")
     own, append = None, args.append
+    check_mode(mode, cpu, append)
     if args.kernel:
         own = kernels.find(args.kernel)
         append = f"{OTHER_KERNELS} {append}".rstrip()
@@ -649,6 +710,13 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
                    cpu=cpu, pmu=pmu, memory=getattr(args, "memory", False),
                    own=own, share=args.share,
                    root=disk.of(args))
+
+
+def default_modes(args: argparse.Namespace) -> list[str]:
+    page_size = (kernels.page_size(kernels.find(args.kernel).image)
+                 if args.kernel else None)
+    return [mode for mode in DEFAULT_MODES
+            if page_size in (None, MODES[mode].page_size)]
 
 
 def command_of(args: argparse.Namespace) -> list[bytes]:

@@ -361,13 +361,22 @@ def command_lines(records: list[Record]) -> list[str]:
     return lines
 
 
-def builds(records: list[Record]) -> dict[str, list[Record]]:
-    """By the contents of emulator, kernel and images."""
-    found: dict[str, list[Record]] = {}
+def builds(records: list[Record]
+           ) -> list[tuple[dict[str, str], list[Record]]]:
+    """By the contents of emulator, kernels and images: with these, the cells
+    that have no others."""
+    found: list[tuple[dict[str, str], list[Record]]] = []
     for record in records:
         files = {name: value for name, value in
                  record["cell"]["inputs"].items() if name != "tlb"}
-        found.setdefault(json.dumps(files, sort_keys=True), []).append(record)
+        for known, some in found:
+            if all(known.get(name, value) == value
+                   for name, value in files.items()):
+                known |= files
+                some.append(record)
+                break
+        else:
+            found.append((files, [record]))
     return found
 
 
@@ -395,12 +404,12 @@ def source_lines(versions: dict[str, Any]) -> list[str]:
 def reproduce(records: list[Record]) -> str:
     out = ["<pre><code>" + escape("\n".join(command_lines(records)))
            + "</code></pre>"]
-    for number_, some in enumerate(builds(records).values(), 1):
+    for number_, (files, some) in enumerate(builds(records), 1):
         newest = some[-1]
         lines = [f"x64k {newest['x64k']} ({newest['git']})",
                  *source_lines(newest["versions"]),
                  *(f"{name}: sha256 {value}" for name, value
-                   in newest["cell"]["inputs"].items() if name != "tlb")]
+                   in files.items())]
         hosts = sorted({record["host"] for record in some})
         lines.append("on: " + "; ".join(hosts))
         lines.append(f"from {some[0]['started']} to {newest['started']}")

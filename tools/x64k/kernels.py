@@ -47,6 +47,7 @@ SHARE = {"VIRTIO_PCI": "--share", "NET_9P_VIRTIO": "--share",
          "9P_FS": "--share"}
 SNAPSHOT = {"X86_IOPL_IOPERM": "--save"}
 SMP = {"SMP": "--cpus"}
+NATIVE = "X86_64K_PAGES"
 OUR_CPUS = 16       # CONFIG_NR_CPUS of guest-images/linux/x64k.config
 
 
@@ -116,6 +117,24 @@ def defect(path: Path) -> str | None:
         return f"cannot be read: {error.strerror}"
     except (ValueError, IndexError, struct.error):
         return "is neither a bzImage nor a vmlinux: it is too short"
+
+
+def page_size(path: Path) -> int:
+    """As uname -v tells it among its flags, before the date: #1 SMP 64K ...
+    A bzImage has this text in its header, a vmlinux in the first line that it
+    will print."""
+    try:
+        with path.open("rb") as file, \
+                mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as image:
+            if image[:4] == b"\x7fELF":
+                begin = image.find(b"Linux version ")
+            else:
+                begin = 0x200 + struct.unpack_from("<H", image, 0x20e)[0]
+            said = re.match(rb"[^\0\n]* #\d+\S* ([^\0\n]*)",
+                            image[begin:begin + 512])
+    except (OSError, ValueError, struct.error):
+        return 4096     # what is wrong with it is told elsewhere
+    return 65536 if said and b"64K" in said[1].split() else 4096
 
 
 def in_tree(tree: Path) -> Kernel:

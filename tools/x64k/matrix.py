@@ -63,9 +63,11 @@ def files_of(machine: guest.Machine) -> dict[str, Path]:
     them, and the emulator.  A folder is no file: nobody can say what of it
     counts."""
     program = str(machine.binary or guest.emulator()[0])
+    # Both of our kernels are of one build.
+    kernel = ("native-kernel" if machine.image == paths.NATIVE_VMLINUX
+              else "kernel")
     found = {"emulator": Path(shutil.which(program) or program),
-             "kernel": machine.kernel or paths.VMLINUX,
-             "initramfs": paths.INITRAMFS}
+             kernel: machine.image, "initramfs": paths.INITRAMFS}
     if guest.is_file(machine.tlb):
         found["tlb"] = Path(machine.tlb)
     found |= {name: path for name, path in paths_in(machine, "")

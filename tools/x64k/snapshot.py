@@ -88,7 +88,7 @@ def program(machine: guest.Machine) -> Path:
 def parts(machine: guest.Machine) -> dict[str, str]:
     """sha256 of each file that the saved state came from."""
     files = {"emulator": program(machine),
-             "kernel": machine.kernel or paths.VMLINUX,
+             "kernel": machine.image,
              "initramfs": paths.INITRAMFS}
     if machine.root:
         files["image"] = machine.root.path
