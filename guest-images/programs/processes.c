@@ -8,11 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "page-size.h"
 #include "processes.h"
 
-enum { PAGE = 4096, CHUNK = 512 };
+/* Zeroes are looked for in pieces of 4 KB, whatever pages are. */
+enum { PIECE = 4096, LARGEST = 65536, CHUNK = 512 };
+
+/* An entry of /proc/PID/pagemap is of one page of its reader. */
+static ssize_t page;
 
 /* Bits of /proc/PID/pagemap. */
 #define EXCLUSIVE (UINT64_C(1) << 56)
@@ -31,7 +37,7 @@ static int is_zero(const uint64_t *words)
 {
     unsigned i;
 
-    for (i = 0; i < PAGE / sizeof(*words); i++) {
+    for (i = 0; i < PIECE / sizeof(*words); i++) {
         if (words[i]) {
             return 0;
         }
@@ -39,26 +45,28 @@ static int is_zero(const uint64_t *words)
     return 1;
 }
 
-/* Pages of zeroes that the process has for itself, of those at [START, END). */
+/* Pieces of zeroes in pages that the process has for itself, at [START, END). */
 static uint64_t zeroes_in(int pagemap, int memory, uint64_t start, uint64_t end)
 {
-    static uint64_t entries[CHUNK], words[PAGE / sizeof(uint64_t)];
+    static uint64_t entries[CHUNK], words[LARGEST / sizeof(uint64_t)];
     uint64_t found = 0;
-    ssize_t i, n;
+    ssize_t i, n, at;
 
-    for (; start < end; start += n * PAGE) {
-        uint64_t want = (end - start) / PAGE;
+    for (; start < end; start += n * page) {
+        uint64_t want = (end - start) / page;
 
         want = want < CHUNK ? want : CHUNK;
-        n = pread(pagemap, entries, want * 8, start / PAGE * 8) / 8;
+        n = pread(pagemap, entries, want * 8, start / page * 8) / 8;
         if (n <= 0) {
             break;
         }
         for (i = 0; i < n; i++) {
             if ((entries[i] & (PRESENT | EXCLUSIVE | FILE_PAGE)) ==
                 (PRESENT | EXCLUSIVE) &&
-                pread(memory, words, PAGE, start + i * PAGE) == PAGE) {
-                found += is_zero(words);
+                pread(memory, words, page, start + i * page) == page) {
+                for (at = 0; at < page; at += PIECE) {
+                    found += is_zero(words + at / sizeof(*words));
+                }
             }
         }
     }
@@ -87,7 +95,7 @@ static uint64_t waste_kb(int pid)
     if (memory) {
         fclose(memory);
     }
-    return found * (PAGE / 1024);
+    return found * (PIECE / 1024);
 }
 
 /* The kernel's own threads have no memory, and are none. */
@@ -108,29 +116,66 @@ static int is_process(int pid, Process *p)
     return p->rss_kb && strcmp(p->name, program_invocation_short_name);
 }
 
-unsigned look_at_processes(Process **list)
+static void tell_of_processes(FILE *out)
 {
     DIR *proc = opendir("/proc");
     struct dirent *entry;
-    unsigned n = 0;
 
-    *list = NULL;
     while (proc && (entry = readdir(proc))) {
         int pid = atoi(entry->d_name);
-        Process p, *more;
+        Process p;
 
         if (pid > 0 && is_process(pid, &p)) {
-            more = realloc(*list, (n + 1) * sizeof(p));
-            if (!more) {
-                break;
-            }
             p.waste_kb = waste_kb(pid);
-            *list = more;
-            (*list)[n++] = p;
+            fwrite(&p, sizeof(p), 1, out);
         }
     }
     if (proc) {
         closedir(proc);
+    }
+}
+
+/*
+ * A child looks, with the smallest pages that the kernel lets it have: of larger
+ * ones an entry does not tell what is there of it.
+ */
+static FILE *looker(pid_t *child)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC)) {
+        return NULL;
+    }
+    *child = fork();
+    if (*child == 0) {
+        FILE *out = fdopen(fds[1], "w");
+
+        page = set_page_size(PIECE) ? sysconf(_SC_PAGESIZE) : PIECE;
+        tell_of_processes(out);
+        _exit(fflush(out));
+    }
+    close(fds[1]);
+    return fdopen(fds[0], "r");
+}
+
+unsigned look_at_processes(Process **list)
+{
+    pid_t child = -1;
+    FILE *in = looker(&child);
+    unsigned n = 0;
+    Process p, *more;
+
+    *list = NULL;
+    while (in && fread(&p, sizeof(p), 1, in) == 1 &&
+           (more = realloc(*list, (n + 1) * sizeof(p)))) {
+        *list = more;
+        more[n++] = p;
+    }
+    if (in) {
+        fclose(in);
+    }
+    if (child > 0) {
+        waitpid(child, NULL, 0);
     }
     return n;
 }

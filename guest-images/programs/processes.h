@@ -9,7 +9,7 @@ typedef struct Process {
     char name[16];
     int pid;
     uint64_t rss_kb, page_table_kb;
-    /* Pages of 4 KB of its own, not shared, with nothing but zeroes in them. */
+    /* Pieces of 4 KB of its own, not shared, with nothing but zeroes in them. */
     uint64_t waste_kb;
 } Process;
 

@@ -109,6 +109,27 @@ static const char *find_device(void)
     return found ? path : NULL;
 }
 
+/*
+ * It answers once somebody has enabled it: firmware does that where it has laid
+ * out the registers, Linux where it had to lay them out itself, as with 64 KB
+ * pages, leaves it to the driver, which there is none of.
+ */
+static void enable(const char *registers)
+{
+    size_t length = strrchr(registers, '/') - registers;
+    char path[64];
+    int fd;
+
+    snprintf(path, sizeof(path), "%.*s/enable", (int)length, registers);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, "1", 1) != 1) {
+        fprintf(stderr, "tlbstat: %s: %s\n", path, strerror(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 /* Maps it, and tells programs where it is. */
 static void open_device(void)
 {
@@ -117,6 +138,9 @@ static void open_device(void)
     void *bar = fd < 0 ? MAP_FAILED : mmap(NULL, BAR_SIZE, PROT_READ |
                                            PROT_WRITE, MAP_SHARED, fd, 0);
 
+    if (bar != MAP_FAILED && *(volatile uint64_t *)bar != OUR_ID) {
+        enable(path);
+    }
     if (path && bar == MAP_FAILED) {
         fprintf(stderr, "tlbstat: %s: %s\n", path, strerror(errno));
     } else if (path && *(volatile uint64_t *)bar != OUR_ID) {
