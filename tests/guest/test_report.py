@@ -74,6 +74,12 @@ class Table(unittest.TestCase):
         rows = [line for line in text.splitlines() if line.startswith("  ")]
         self.assertEqual(len({len(row) for row in rows}), 1)
 
+    def test_fits_a_screen(self):
+        for count in 10**6, 10**7 - 1:
+            text = report.table([mode(name, count, count, count)
+                                 for name in guest.DEFAULT_MODES])
+            self.assertLessEqual(max(map(len, text.splitlines())), 100)
+
 
 class Sentence(unittest.TestCase):
     def test_versus(self):
@@ -88,16 +94,29 @@ class Sentence(unittest.TestCase):
     def test_follows_the_numbers(self):
         """Turned around, the counts give the opposite sentence."""
         good = [mode("4k", 1600, 900, 160), mode("emulated", 1600, 900, 10),
-                mode("contig", 100, 3, 10)]
+                mode("contig", 100, 3, 10), mode("native", 80, 2, 4)]
         bad = [mode("4k", 100, 3, 10), mode("emulated", 100, 3, 10),
-               mode("contig", 1600, 900, 10)]
+               mode("contig", 1600, 900, 10), mode("native", 5000, 901, 500)]
         said = demo.sentence(good, good)
         self.assertIn("16.0 times fewer page faults", said)
         self.assertIn("as many L1 dTLB fills", said)
         self.assertIn("300 times fewer walks", said)
+        self.assertIn("(native) takes 40.0 times fewer page faults", said)
+        self.assertIn("450 times fewer walks", said)
         said = demo.sentence(bad, bad)
         self.assertNotIn("fewer", said)
         self.assertIn("300 times more walks", said)
+        self.assertIn("50.0 times more page faults", said)
+
+    def test_says_what_ran(self):
+        """A kernel of someone's own has pages of one size."""
+        some = [mode("4k", 1600, 900, 160), mode("contig", 100, 3, 10)]
+        said = demo.sentence(some, some)
+        self.assertNotIn("emulated", said)
+        self.assertRegex(said, r"\AAgainst 4 KB pages, with the contiguity hint "
+                         r"\(contig\) the dense [^;]*\.\Z")
+        self.assertEqual(demo.sentence(some[:1], some[:1]), "")
+        self.assertEqual(demo.sentence([mode("native", 1, 1, 1)], []), "")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ AS_MANY = 0.03      # a difference below this counts as none
 
 def add_parser(subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
-        "demo", help="boot three modes, compare the TLBs on two programs",
-        description="Boot a real Linux guest in the modes 4k, emulated and "
-        "contig; in each touch 64 MB of memory in three ways, and build and "
+        "demo", help="boot four modes, compare the TLBs on two programs",
+        description="Boot a real Linux guest in the modes 4k, emulated, contig "
+        "and native; in each touch 64 MB of memory in three ways, and build and "
         "query an SQLite database of over 50 MB; print what the TLBs did.")
     guest.add_options(parser, tlb="skylake")
     build.add_options(parser)
@@ -54,27 +54,46 @@ def sentence(toucher: list[dict[str, Any]], sqlite: list[dict[str, Any]]
         part = next(m for m in toucher if m["mode"] == mode)
         return report.region(part, "first-touch")["guest"]["page_faults"]
 
+    def first_touch(mode: str) -> str:
+        return (f"{versus(faults('4k'), faults(mode), 'page faults')} in first "
+                "touch")
+
     def to_4k(pattern: str, mode: str, what: str,
               name: str | None = None) -> str:
         return versus(counted(pattern, "4k", name),
                       counted(pattern, mode, name), what)
 
-    return (
-        "Against 4 KB pages, 64 KB folios on the same hardware (emulated) "
-        f"take {versus(faults('4k'), faults('emulated'), 'page faults')} in "
-        "first touch, but the dense passes need "
-        f"{to_4k(L1_FILLS, 'emulated', 'L1 dTLB fills', 'dense')} and the "
-        f"random reads {to_4k(WALKS, 'emulated', 'walks', 'random')}; with "
-        "the contiguity hint (contig) the dense passes need "
-        f"{to_4k(L1_FILLS, 'contig', 'L1 dTLB fills', 'dense')}, the random "
-        f"reads {to_4k(WALKS, 'contig', 'walks', 'random')}, and SQLite "
-        f"{to_4k(L1_FILLS, 'contig', 'L1 dTLB fills')} and "
-        f"{to_4k(WALKS, 'contig', 'walks')}.")
+    def dense(mode: str) -> str:
+        return to_4k(L1_FILLS, mode, "L1 dTLB fills", "dense")
+
+    def random(mode: str) -> str:
+        return to_4k(WALKS, mode, "walks", "random")
+
+    def all_three(mode: str) -> str:
+        return (f"the dense passes need {dense(mode)}, the random reads "
+                f"{random(mode)}, and SQLite "
+                f"{to_4k(L1_FILLS, mode, 'L1 dTLB fills')} and "
+                f"{to_4k(WALKS, mode, 'walks')}")
+
+    tell = {
+        "emulated": lambda mode: "64 KB folios on the same hardware (emulated) "
+        f"take {first_touch(mode)}, but the dense passes need {dense(mode)} "
+        f"and the random reads {random(mode)}",
+        "contig": lambda mode: "with the contiguity hint (contig) "
+        + all_three(mode),
+        "native": lambda mode: "a kernel with 64 KB pages (native) takes "
+        f"{first_touch(mode)}, {all_three(mode)}",
+    }
+    ran = [one["mode"] for one in toucher]
+    if "4k" not in ran or len(ran) == 1:
+        return ""
+    return "Against 4 KB pages, " + "; ".join(
+        tell[mode](mode) for mode in ran if mode in tell) + "."
 
 
 def run(args: argparse.Namespace) -> int:
     build.ensure(args, "qemu", "guest")
-    toucher, sqlite = compare.run_modes(args, list(guest.DEFAULT_MODES),
+    toucher, sqlite = compare.run_modes(args, guest.default_modes(args),
                                         [TOUCHER, SQLITE])
     print(f"\nTLB model {args.tlb}, guest memory {args.mem}")
     print(f"\ntoucher: 64 MB of anonymous memory\n\n{report.table(toucher)}")
