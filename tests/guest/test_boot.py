@@ -175,11 +175,7 @@ class Failure(GuestTest):
 
     def test_unknown_mode(self):
         ran = self.boot("8k", "--", "true", status=2)
-        self.assertIn("4k, emulated, contig", ran.stderr)
-
-    def test_native_is_for_later(self):
-        ran = self.boot("native", "--", "true", status=2)
-        self.assertIn("native comes with the leaf-table guest kernel",
+        self.assertIn("unknown mode '8k'; the modes are 4k, emulated, contig",
                       ran.stderr)
 
     def test_unknown_preset(self):

@@ -101,7 +101,7 @@ class Sentence(unittest.TestCase):
         self.assertIn("16.0 times fewer page faults", said)
         self.assertIn("as many L1 dTLB fills", said)
         self.assertIn("300 times fewer walks", said)
-        self.assertIn("(native) takes 40.0 times fewer page faults", said)
+        self.assertIn("(native) first touch takes 40.0 times fewer", said)
         self.assertIn("450 times fewer walks", said)
         said = demo.sentence(bad, bad)
         self.assertNotIn("fewer", said)

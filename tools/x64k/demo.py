@@ -55,8 +55,7 @@ def sentence(toucher: list[dict[str, Any]], sqlite: list[dict[str, Any]]
         return report.region(part, "first-touch")["guest"]["page_faults"]
 
     def first_touch(mode: str) -> str:
-        return (f"{versus(faults('4k'), faults(mode), 'page faults')} in first "
-                "touch")
+        return versus(faults("4k"), faults(mode), "page faults")
 
     def to_4k(pattern: str, mode: str, what: str,
               name: str | None = None) -> str:
@@ -77,12 +76,12 @@ def sentence(toucher: list[dict[str, Any]], sqlite: list[dict[str, Any]]
 
     tell = {
         "emulated": lambda mode: "64 KB folios on the same hardware (emulated) "
-        f"take {first_touch(mode)}, but the dense passes need {dense(mode)} "
+        f"take {first_touch(mode)} in first touch, but the dense passes need {dense(mode)} "
         f"and the random reads {random(mode)}",
         "contig": lambda mode: "with the contiguity hint (contig) "
         + all_three(mode),
-        "native": lambda mode: "a kernel with 64 KB pages (native) takes "
-        f"{first_touch(mode)}, {all_three(mode)}",
+        "native": lambda mode: "with 64 KB pages of the kernel (native) first "
+        f"touch takes {first_touch(mode)}, {all_three(mode)}",
     }
     ran = [one["mode"] for one in toucher]
     if "4k" not in ran or len(ran) == 1:
