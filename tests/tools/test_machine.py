@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from x64k import guest, kernels, paths, ui
+from x64k import guest, paths, ui
 
 
 def told(machine: guest.Machine, emulator: str | None = None
@@ -95,15 +95,12 @@ class Needs(unittest.TestCase):
 
     def test_kernel(self):
         with tempfile.NamedTemporaryFile(suffix="vmlinux") as file:
-            own = kernels.Kernel(Path(file.name), None, None)
-
             def check(mode: str, flags: str):
                 file.seek(0)
                 file.write(b"\x7fELF" + bytes(100) + b"Linux version 6.12 "
                            b"(a@b) (gcc) #1 SMP " + flags.encode())
                 file.flush()
-                guest.check_page_size(guest.Machine(mode, kernel=own.image,
-                                                    own=own))
+                guest.check_page_size(mode, Path(file.name))
             old, new = "PREEMPT Thu Jan  1\n", "64K PREEMPT Thu Jan  1\n"
             for mode in guest.MODES:
                 native = mode == "native"

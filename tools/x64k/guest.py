@@ -334,15 +334,14 @@ def check_mode(mode: str, cpu: str, append: str) -> None:
                            f"does not know {said[1]}: leave it out", 2)
 
 
-def check_page_size(machine: Machine) -> None:
+def check_page_size(mode: str, image: Path) -> None:
     """Of a kernel of the user's own."""
-    wanted, found = (MODES[machine.mode].page_size,
-                     kernels.page_size(machine.image))
+    wanted, found = MODES[mode].page_size, kernels.page_size(image)
     if found == wanted:
         return
-    shown = paths.shown(machine.image)
+    shown = paths.shown(image)
     raise ui.X64kError(
-        f"mode {machine.mode} needs a kernel with CONFIG_{kernels.NATIVE}=y, "
+        f"mode {mode} needs a kernel with CONFIG_{kernels.NATIVE}=y, "
         f"and {shown} has pages of {found >> 10} KB" if wanted > found else
         f"{shown} has pages of {found >> 10} KB (CONFIG_{kernels.NATIVE}): "
         "only mode native boots it", 2)
@@ -357,7 +356,6 @@ def check_kernel(machine: Machine) -> None:
                            f"initramfs alone need {least} MB", 2)
     if not machine.own:
         return
-    check_page_size(machine)
     wanted = kernels.CONSOLE
     if not machine.initrd:
         wanted = wanted | kernels.OURS
@@ -412,6 +410,10 @@ def explain(machine: Machine, console: Path, errors: Path,
     text = console.read_text(errors="replace") if console.exists() else ""
     said = errors.read_text(errors="replace").strip()
     where = f"console log: {paths.shown(console)}"
+    if has_no_leaf(console):
+        return ui.X64kError("the kernel has pages of 64 KB, and the processor "
+                            "no leaf tables, which mode native gives it"
+                            f"\n  {where}", 2)
     if machine.own and not machine.initrd and not status:
         where += kernels.advice(text)
     if refused := REFUSED.search(said):
@@ -419,10 +421,6 @@ def explain(machine: Machine, console: Path, errors: Path,
     if lacking := NO_PROPERTY.search(said):
         return ui.X64kError(f"mode {machine.mode} needs {lacking[1]}, which "
                             f"{emulator()[0]} does not have", 2)
-    if has_no_leaf(console):
-        return ui.X64kError("the kernel has pages of 64 KB, and the processor "
-                            "no leaf tables, which mode native gives it"
-                            f"\n  {where}", 2)
     if why := too_small(machine, text):
         where = f"{why}\n  {where}"
     if panic := re.search(r"Kernel panic - not syncing.*", text):
@@ -703,6 +701,7 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     check_mode(mode, cpu, append)
     if args.kernel:
         own = kernels.find(args.kernel)
+        check_page_size(mode, own.image)
         append = f"{OTHER_KERNELS} {append}".rstrip()
     return Machine(mode, tlb, args.mem, args.cpus, own and own.image, append,
                    args.timeout, args.icount, coalesce=args.tlb_coalesce,
