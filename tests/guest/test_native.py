@@ -162,7 +162,7 @@ class Refused(GuestTest):
         """Without leaf tables it says so, and x64k does not wait for more."""
         kernel = self.disguised(paths.NATIVE_VMLINUX, b" 64K ", b" XXX ")
         self.assertIn("the processor no leaf tables",
-                      self.refuse("4k", "--kernel", kernel))
+                      self.refuse("4k", "--kernel", kernel, "--timeout", "60"))
 
     def test_own_kernel_chooses_modes(self):
         """Of compare, where nothing is said."""
