@@ -115,8 +115,7 @@ class Initramfs(unittest.TestCase):
         self.assertTrue(compiler)
         self.assertEqual(unfit - compiler,
                          {f"usr/local/bin/{name}" for name in
-                          ("filetail-4k", "integrity-4k", "limits-4k",
-                           "tlbstat")})
+                          ("filetail-4k", "integrity-4k", "limits-4k")})
 
 
 class Kernel(unittest.TestCase):
