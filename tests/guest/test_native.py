@@ -41,6 +41,21 @@ class Kernel(GuestTest):
         for image in paths.VMLINUX, paths.BZIMAGE:
             self.assertEqual(kernels.page_size(image), 4096)
 
+    def test_linked_for_4k(self):
+        """Runs, with less protection; or, if so wanted, it does not."""
+        ran = self.boot(
+            "native", "--", "sh", "-c",
+            "integrity-4k 200 1; dmesg | grep -c 'not linked for pages';"
+            "sysctl -q -w kernel.elf_unite_segments=0;"
+            # A shell takes what is no program for a script.
+            "integrity-4k 200 1 2>&1; dmesg | tail -n 1")
+        text = ran.stdout.decode(errors="replace")
+        self.assertEqual(text.count("integrity: 200 steps right"), 1)
+        lines = text.splitlines()
+        self.assertEqual(lines[1], "1")
+        self.assertIn("integrity-4k: not linked for pages of 64 KB, hence not "
+                      "run (kernel.elf_unite_segments)", lines[-1])
+
     def test_integrity(self):
         ran = self.boot("native", "--tlb", "skylake", "--cpus", "2", "--",
                         "integrity", "2000", "1")
@@ -128,6 +143,12 @@ class Refused(GuestTest):
     def test_page_size(self):
         self.assertIn("does not know page_size=64K",
                       self.refuse("native", "--append", "page_size=64K"))
+
+    def test_programs_of_4k(self):
+        for option in (("--image", "debian"), ("--pmu",)):
+            self.assertIn(f"mode native has no {' '.join(option)}: Debian's "
+                          "programs are linked for pages of 4 KB",
+                          self.refuse("native", *option))
 
     def test_kernels(self):
         self.assertIn("mode native needs a kernel with CONFIG_X86_64K_PAGES=y",

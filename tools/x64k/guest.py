@@ -334,6 +334,12 @@ def check_mode(mode: str, cpu: str, append: str) -> None:
                            f"does not know {said[1]}: leave it out", 2)
 
 
+def linked_for_4k(args: argparse.Namespace) -> str:
+    """What of a guest is Debian's, whose loader wants pages of 4 KB."""
+    return ("--image debian" if args.image == "debian" else
+            "--pmu" if getattr(args, "pmu", False) else "")
+
+
 def check_page_size(mode: str, image: Path) -> None:
     """Of a kernel of the user's own."""
     wanted, found = MODES[mode].page_size, kernels.page_size(image)
@@ -699,6 +705,10 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
     cpu = getattr(args, "cpu", None) or (perf.cpu_for(tlb) if pmu else "max")
     own, append = None, args.append
     check_mode(mode, cpu, append)
+    if MODES[mode].page_size != 4096 and (what := linked_for_4k(args)):
+        raise ui.X64kError(f"mode {mode} has no {what}: Debian's programs are "
+                           "linked for pages of 4 KB, and their loader says "
+                           '"ELF load command alignment not page-aligned"', 2)
     if args.kernel:
         own = kernels.find(args.kernel)
         check_page_size(mode, own.image)
@@ -714,6 +724,8 @@ def machine_of(args: argparse.Namespace, mode: str) -> Machine:
 def default_modes(args: argparse.Namespace) -> list[str]:
     page_size = (kernels.page_size(kernels.find(args.kernel).image)
                  if args.kernel else None)
+    if linked_for_4k(args):
+        page_size = 4096
     return [mode for mode in DEFAULT_MODES
             if page_size in (None, MODES[mode].page_size)]
 
