@@ -37,7 +37,8 @@ class Toucher(GuestTest):
         self.assertIsInstance(document["x64k"], str)
         self.assertEqual(document["tlb"], "skylake")
         self.assertEqual(document["command"], ["toucher"])
-        self.assertEqual([m["mode"] for m in document["modes"]], list(guest.DEFAULT_MODES))
+        self.assertEqual([m["mode"] for m in document["modes"]],
+                         list(guest.DEFAULT_MODES))
         for mode in document["modes"]:
             self.assertGreater(mode["wall_s"], 0)
             self.assertIsInstance(mode["guest"]["page_faults"], int)

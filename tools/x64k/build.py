@@ -161,7 +161,7 @@ def build_what_is_not(args: argparse.Namespace,
     """With the lock."""
     if not QEMU.exists() and set(groups) - {"unit"}:
         sources.check_space()
-        ui.info("the first build takes up to an hour and 9 GB in "
+        ui.info("the first build takes about an hour and 8 GB in "
                 f"{shown(BUILD)}; downloads are kept in {CACHE}")
     LOGS.mkdir(parents=True, exist_ok=True)
     remember_sources(args)

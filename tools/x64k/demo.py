@@ -76,8 +76,8 @@ def sentence(toucher: list[dict[str, Any]], sqlite: list[dict[str, Any]]
 
     tell = {
         "emulated": lambda mode: "64 KB folios on the same hardware (emulated) "
-        f"take {first_touch(mode)} in first touch, but the dense passes need {dense(mode)} "
-        f"and the random reads {random(mode)}",
+        f"take {first_touch(mode)} in first touch, but the dense passes need "
+        f"{dense(mode)} and the random reads {random(mode)}",
         "contig": lambda mode: "with the contiguity hint (contig) "
         + all_three(mode),
         "native": lambda mode: "with 64 KB pages of the kernel (native) first "
